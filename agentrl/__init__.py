@@ -1,0 +1,84 @@
+"""agentrl: train and evaluate LLM agents over many turns. Everything public is listed in `__all__`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentrl.contracts import Advantages, Dialogue, Loss, LossBatch, Model, Policy, Reading
+    from agentrl.environment import Environment, UnicodeText
+    from agentrl.errors import (
+        AgentRLError,
+        ConfigError,
+        ContextOverflow,
+        DataError,
+        EnvironmentFault,
+        PluginError,
+        PolicyFault,
+        RecordError,
+        SandboxFault,
+        did_you_mean,
+    )
+    from agentrl.host import Host, default_host
+    from agentrl.hookspecs import hookimpl
+    from agentrl.registry import Spec, factory
+    from agentrl.rows import Row, relation, training_rows
+    from agentrl.types import (
+        Completion,
+        Floats,
+        Ids,
+        Message,
+        Outcome,
+        Task,
+        Trajectory,
+        Turn,
+        groups,
+        trainable,
+    )
+
+_WHERE = {
+    "contracts": ["Advantages", "Dialogue", "Loss", "LossBatch", "Model", "Policy", "Reading"],
+    "environment": ["Environment", "UnicodeText"],
+    "errors": [
+        "AgentRLError",
+        "ConfigError",
+        "ContextOverflow",
+        "DataError",
+        "EnvironmentFault",
+        "PluginError",
+        "PolicyFault",
+        "RecordError",
+        "SandboxFault",
+        "did_you_mean",
+    ],
+    "host": ["Host", "default_host"],
+    "hookspecs": ["hookimpl"],
+    "registry": ["Spec", "factory"],
+    "rows": ["Row", "relation", "training_rows"],
+    "types": [
+        "Completion",
+        "Floats",
+        "Ids",
+        "Message",
+        "Outcome",
+        "Task",
+        "Trajectory",
+        "Turn",
+        "groups",
+        "trainable",
+    ],
+}
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Import the face lazily (PEP 562), so that light commands stay light."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'agentrl' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"agentrl.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,115 @@
+"""Finds plugins through entry points and asks what they offer: one registry per kind of part."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from agentrl import hookspecs
+from agentrl.errors import ConfigError, PluginError, did_you_mean
+from agentrl.hookspecs import KINDS
+from agentrl.registry import Registry, Spec, build
+
+GROUP = "agentrl"
+log = logging.getLogger(__name__)
+
+
+class Host:
+    """Every installed plugin, loaded. A plugin that fails is switched off and listed in `broken` with its reason."""
+
+    def __init__(self, extra: Mapping[str, Any] | None = None) -> None:
+        """`extra`: plugins given as live modules or objects by name, beside the installed ones."""
+        self.manager = pluggy.PluginManager("agentrl")
+        self.manager.add_hookspecs(hookspecs)
+        self.registries = {kind: Registry(kind) for kind in KINDS}
+        self.broken: dict[str, str] = {}
+        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+            self._load(point)
+        for name, plugin in (extra or {}).items():
+            self._add(name, plugin)
+
+    def registry(self, kind: str) -> Registry:
+        """Raises ConfigError for an unknown kind."""
+        if kind not in self.registries:
+            raise ConfigError(f"there is no kind of part named {kind!r}. {did_you_mean(kind, self.registries)}")
+        return self.registries[kind]
+
+    def part(self, kind: str, name: str) -> Any:
+        """The registered callable, imported if need be. Raises ConfigError for an unknown kind or name."""
+        registry = self.registry(kind)
+        try:
+            return registry.entry(name).load()
+        except ConfigError as error:
+            # Only the entry point name of a broken plugin is known, so a match on the name is the best hint there is.
+            blamed = [f"{plugin} ({reason})" for plugin, reason in self.broken.items() if name.split("/")[-1] in plugin]
+            raise ConfigError(f"{error}" + (f" Switched off: {'; '.join(blamed)}." if blamed else "")) from None
+
+    def build(self, spec: Spec, **given: Any) -> Any:
+        """Make a part from its spec; `given` are live parts it may take (`model`, `loss`, `encoder` …)."""
+        return build(spec, self.part(spec.kind, spec.name), given)
+
+    def _load(self, point: EntryPoint) -> None:
+        if point.name in self.broken or self.manager.has_plugin(point.name):
+            return  # the same distribution seen twice on sys.path
+        try:
+            plugin = point.load()
+        except Exception as error:  # a stranger's import may fail in any way, and must not take the others down
+            self._switch_off(point.name, f"cannot be imported from {point.value!r}: {type(error).__name__}: {error}")
+            return
+        self._add(point.name, plugin)
+
+    def _add(self, name: str, plugin: Any) -> None:
+        try:
+            self.manager.register(plugin, name=name)
+            self._check_hooks(name, plugin)
+            for kind, hook in KINDS.items():
+                offer = self._own_hook(plugin, hook)
+                if offer is not None:
+                    offer(functools.partial(self._offer, kind, name))
+        except Exception as error:  # what a plugin does in its hooks is its own business; it alone is switched off
+            self._switch_off(name, f"{error}" if isinstance(error, PluginError) else f"{type(error).__name__}: {error}")
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)
+
+    def _own_hook(self, plugin: Any, hook: str) -> Any:
+        callers = self.manager.get_hookcallers(plugin) or []
+        return getattr(plugin, hook) if any(caller.name == hook for caller in callers) else None
+
+    def _offer(self, kind: str, plugin: str, name: str, target: Any) -> None:
+        self.registries[kind].add(name, target, plugin)
+
+    def _check_hooks(self, name: str, plugin: Any) -> None:
+        known = {*KINDS.values(), "register_commands", "on_trajectories", "on_update"}
+        for attribute in dir(plugin):
+            if not attribute.startswith(("register_", "on_")):
+                continue
+            marked = hasattr(getattr(plugin, attribute), "agentrl_impl")
+            if marked and attribute not in known:
+                raise PluginError(
+                    f"plugin {name!r} implements {attribute!r}, which is no hook. {did_you_mean(attribute, known)}"
+                )
+            if (
+                not marked
+                and attribute in known
+                and getattr(getattr(plugin, attribute), "__module__", "") == getattr(plugin, "__name__", None)
+            ):
+                raise PluginError(
+                    f"plugin {name!r} defines {attribute} without @agentrl.hookimpl, so it would never be called"
+                )
+
+    def _switch_off(self, name: str, reason: str) -> None:
+        self.broken[name] = reason
+        for registry in self.registries.values():
+            registry.discard_plugin(name)
+        log.warning("plugin %s is switched off: %s", name, reason)
+
+
+@functools.cache
+def default_host() -> Host:
+    """The host of this process, built on first use."""
+    return Host()

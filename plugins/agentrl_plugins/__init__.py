@@ -1,0 +1,1 @@
+"""Parts one could choose otherwise, one choice per file."""

@@ -1,0 +1,1 @@
+"""Sandboxes, one class per file."""
