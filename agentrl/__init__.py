@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         SandboxFault,
         did_you_mean,
     )
-    from agentrl.host import Host, default_host
     from agentrl.hookspecs import hookimpl
+    from agentrl.host import Host, default_host
     from agentrl.registry import Spec, factory
     from agentrl.rows import Row, relation, training_rows
     from agentrl.types import (
