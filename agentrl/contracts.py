@@ -38,11 +38,14 @@ class Model(Protocol):
     """Weights and whatever turns text into ids, shared by policy and trainer in one process."""
 
     version: int
+    """Number of updates these weights have seen; stamped on every token they sample."""
 
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: dict[str, Any]) -> None: ...
     def save(self, folder: Path) -> None:
-        """Write a folder that others can load (a Hugging Face folder, say)."""
+        """Write everything into a new folder that others can load (a Hugging Face folder, say)."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Take over the weights of a folder that `save` of a model with the same settings wrote, in place and exactly."""
         ...
 
 
@@ -173,11 +176,15 @@ class Trainer(Protocol):
     model: Model
 
     def update(self, trajectories: Sequence[Trajectory], advantages: Advantages) -> Metrics: ...
-    def state(self) -> dict[str, Any]:
-        """Optimiser, schedule and step counters; the weights are the model's own state."""
+
+    def save(self, folder: Path) -> None:
+        """Write optimiser, schedule, counters and random state into a new folder; the weights are the model's."""
         ...
 
-    def restore(self, state: dict[str, Any]) -> None: ...
+    def load(self, folder: Path) -> None:
+        """Go on exactly where the trainer that wrote the folder stood."""
+        ...
+
     def close(self) -> None: ...
 
 
