@@ -13,9 +13,11 @@ import pluggy
 from agentrl import hookspecs
 from agentrl.errors import ConfigError, PluginError, did_you_mean
 from agentrl.hookspecs import KINDS
-from agentrl.registry import Registry, Spec, build
+from agentrl.registry import Registry, Spec, build, contract_of, hints_of
 
 GROUP = "agentrl"
+NESTED = {"Sandbox": "sandbox", "Policy": "policy", "Judge": "judge"}
+"""Contract that a parameter is annotated with → kind of the nested part."""
 log = logging.getLogger(__name__)
 
 
@@ -50,8 +52,25 @@ class Host:
             raise ConfigError(f"{error}" + (f" Switched off: {'; '.join(blamed)}." if blamed else "")) from None
 
     def build(self, spec: Spec, **given: Any) -> Any:
-        """Make a part from its spec; `given` are live parts it may take (`model`, `loss`, `encoder` …)."""
-        return build(spec, self.part(spec.kind, spec.name), given)
+        """Make a part from its spec; `given` are live parts it may take (`model`, `loss`, `encoder` …).
+
+        A parameter annotated with Sandbox, Policy or Judge takes a nested table and receives a factory: a callable
+        that makes a new one each time.
+        """
+        part = self.part(spec.kind, spec.name)
+        plain, nested = self.split(spec, part)
+        factories = {name: functools.partial(self.build, inner) for name, inner in nested.items()}
+        return build(plain, part, {**given, **factories})
+
+    def split(self, spec: Spec, part: Any) -> tuple[Spec, dict[str, Spec]]:
+        """The spec without its nested parts, and these by parameter name."""
+        nested = {}
+        for name, annotation in hints_of(part).items():
+            kind = NESTED.get(getattr(contract_of(annotation), "__name__", ""))
+            if kind is not None and isinstance(spec.settings.get(name), (Mapping, str)):
+                nested[name] = Spec.from_table(kind, spec.settings[name])
+        plain = {name: value for name, value in spec.settings.items() if name not in nested}
+        return Spec(spec.kind, spec.name, plain), nested
 
     def _load(self, point: EntryPoint) -> None:
         if point.name in self.broken or self.manager.has_plugin(point.name):

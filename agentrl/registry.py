@@ -106,7 +106,7 @@ class Registry:
 
 def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
     """The keyword-only parameters of a part, in order."""
-    hints = _hints(part)
+    hints = hints_of(part)
     return {
         parameter.name: Setting(
             parameter.name,
@@ -119,8 +119,8 @@ def settings_of(part: Callable[..., Any]) -> dict[str, Setting]:
     }
 
 
-def check_settings(spec: Spec, part: Callable[..., Any]) -> dict[str, Any]:
-    """The settings of `spec`, checked and converted by their annotations.
+def check_settings(spec: Spec, part: Callable[..., Any], *, without: typing.Collection[str] = ()) -> dict[str, Any]:
+    """The settings of `spec`, checked and converted by their annotations; those named in `without` come otherwise.
 
     Raises ConfigError for an unknown name, a missing one, or a value that does not fit.
     """
@@ -130,7 +130,7 @@ def check_settings(spec: Spec, part: Callable[..., Any]) -> dict[str, Any]:
         if name not in allowed:
             raise ConfigError(f"{where} has no setting {name!r}. {did_you_mean(name, allowed)}")
     for setting in allowed.values():
-        if setting.required and setting.name not in spec.settings:
+        if setting.required and setting.name not in spec.settings and setting.name not in without:
             raise ConfigError(f"{where} needs the setting {setting.name!r} ({describe(setting.annotation)}).")
     return {name: _convert(where, allowed[name], value) for name, value in spec.settings.items()}
 
@@ -142,10 +142,11 @@ def build(spec: Spec, part: Callable[..., Any], given: Mapping[str, Any] | None 
     handed over, a missing one is a ConfigError. A function marked `@agentrl.factory` is called like a class; any other
     function is the part itself.
     """
-    settings = check_settings(spec, part)
+    given = given or {}
+    own = {name: given[name] for name in settings_of(part) if name in given and name not in spec.settings}
+    settings = {**check_settings(spec, part, without=own), **own}
     if not inspect.isclass(part) and not is_factory(part):
         return functools.partial(part, **settings) if settings else part
-    given = given or {}
     handed: dict[str, Any] = {}
     for parameter in inspect.signature(part).parameters.values():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
@@ -157,6 +158,17 @@ def build(spec: Spec, part: Callable[..., Any], given: Mapping[str, Any] | None 
                 f"{spec.kind} {spec.name!r} needs a {parameter.name}; this run has none. Add a [{parameter.name}] table."
             )
     return part(**handed, **settings)
+
+
+def contract_of(annotation: Any) -> Any:
+    """The class inside `X`, `X | None`, `Callable[[], X]` …: what a nested part has to be; None if it is no class."""
+    if inspect.isclass(annotation):
+        return annotation
+    for inner in reversed(typing.get_args(annotation)):
+        found = contract_of(inner)
+        if found is not None and found is not type(None):
+            return found
+    return None
 
 
 def is_factory(part: Callable[..., Any]) -> bool:
@@ -179,7 +191,7 @@ def describe(annotation: Any) -> str:
     return annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
 
 
-def _hints(part: Callable[..., Any]) -> dict[str, Any]:
+def hints_of(part: Callable[..., Any]) -> dict[str, Any]:
     target = part.__init__ if inspect.isclass(part) else part
     try:
         return typing.get_type_hints(target)

@@ -1,0 +1,36 @@
+"""What a run is doing right now, for whoever shows it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Progress:
+    """Written by the run, read by a display; plain numbers, no locks needed."""
+
+    run: str = ""
+    folder: str = ""
+    stage: str = "setting up"
+    phase: str = ""  # collecting, updating, committing, evaluating
+    update: int = 0  # updates done in this stage
+    updates: int = 0
+    done: int = 0  # updates done in the whole run
+    total: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last update
+    started: float = field(default_factory=time.monotonic)
+    stage_started: float = field(default_factory=time.monotonic)
+    stage_first: int = 0  # updates of this stage that an earlier process did
+
+    @property
+    def stage_seconds_left(self) -> float | None:
+        """At the pace of this stage so far; None before its first update is done."""
+        here = self.update - self.stage_first
+        if here <= 0:
+            return None
+        return (time.monotonic() - self.stage_started) / here * (self.updates - self.update)
+
+    def begin_stage(self, stage: str, updates: int, first: int) -> None:
+        self.stage, self.updates, self.update, self.stage_first = stage, updates, first, first
+        self.stage_started = time.monotonic()

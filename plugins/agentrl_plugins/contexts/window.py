@@ -1,0 +1,41 @@
+"""Window: the first observation and the last few turns; prompts stay short, and fork once the window moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import agentrl
+from agentrl import Message, Turn
+
+
+@agentrl.hookimpl
+def register_contexts(register: Any) -> None:
+    register("window", window)
+
+
+def window(
+    instructions: str,
+    turns: Sequence[Turn],
+    observation: str,
+    previous: tuple[Message, ...],
+    *,
+    last: int = 2,
+    system: bool = True,
+) -> tuple[Message, ...]:
+    """The first observation (it names the task), the `last` turns in full, and the current observation."""
+    if last < 0:
+        raise agentrl.ConfigError(f"context 'window': last = {last}; allowed are 0, 1, 2, …")
+    shown = turns[max(0, len(turns) - last) :]
+    observations = [turn.observation for turn in shown] + [observation]
+    skipped = len(turns) - len(shown)
+    if skipped:
+        gap = f"\n\n[{skipped - 1} turns left out]\n\n" if skipped > 1 else "\n\n"
+        observations[0] = turns[0].observation + gap + observations[0]
+    messages = [Message("system", instructions)] if system and instructions else []
+    for seen, turn in zip(observations, shown, strict=False):
+        messages += [
+            Message("user", seen),
+            Message("assistant", turn.completion.text, completion=turn.completion),
+        ]
+    return (*messages, Message("user", observations[-1]))

@@ -1,0 +1,46 @@
+"""Tags: reasoning in `<think>`, then one action in `<action>`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import agentrl
+from agentrl import Reading
+
+_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+
+
+@agentrl.hookimpl
+def register_dialects(register: Any) -> None:
+    register("tags", Tags)
+
+
+class Tags:
+    """`<think>…</think><action>…</action>`; the first action counts.
+
+    >>> Tags().read("<think>far</think><action>go to shelf 1</action>").action
+    'go to shelf 1'
+    >>> Tags().read("go to shelf 1")
+    Reading(action='', invalid='no <action>…</action> in the completion')
+    """
+
+    stop: tuple[str, ...] = ("</action>",)
+
+    def __init__(self, *, require_think: bool = True) -> None:
+        self.require_think = require_think
+        think = "First reason inside <think> </think>, then give" if require_think else "Give"
+        self.instructions = f"{think} exactly one action inside <action> </action>."
+
+    def write(self, action: str) -> str:
+        return f"{'<think></think>' if self.require_think else ''}<action>{action}</action>"
+
+    def read(self, text: str) -> Reading:
+        found = _ACTION.search(text)
+        if found is None:
+            return Reading("", "no <action>…</action> in the completion")
+        before = text[: found.start()]
+        if self.require_think and not ("<think>" in before and "</think>" in before):
+            return Reading("", "no <think>…</think> before the action")
+        action = found.group(1).strip()
+        return Reading(action, "" if action else "the action is empty")
