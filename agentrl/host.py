@@ -59,7 +59,7 @@ class Host:
         """
         part = self.part(spec.kind, spec.name)
         plain, nested = self.split(spec, part)
-        factories = {name: functools.partial(self.build, inner) for name, inner in nested.items()}
+        factories = {name: functools.partial(self.build, inner, **given) for name, inner in nested.items()}
         return build(plain, part, {**given, **factories})
 
     def split(self, spec: Spec, part: Any) -> tuple[Spec, dict[str, Spec]]:

@@ -1,0 +1,286 @@
+"""The command line: the only module that prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agentrl.errors import AgentRLError, ConfigError, did_you_mean
+from agentrl.hookspecs import KINDS
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+
+class _Group(click.Group):
+    """Adds the commands of plugins, guesses at misspelt ones, and turns our own errors into one line."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            _host().manager.hook.register_commands(cli=self)
+            found = super().get_command(ctx, cmd_name)
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"there is no command {args[0]!r}. {did_you_mean(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AgentRLError as error:
+            click.echo(f"agentrl: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="agentrl")
+def main() -> None:
+    """Train and evaluate LLM agents over many turns."""
+
+
+@main.command("list")
+@click.argument("kind", required=False)
+@_JSON
+def list_parts(kind: str | None, as_json: bool) -> None:
+    """Every installed part by kind, and plugins that are switched off."""
+    host = _host()
+    kinds = [kind] if kind else list(KINDS)
+    found = {name: {entry.name: entry.plugin for entry in host.registry(name)} for name in kinds}
+    if as_json:
+        click.echo(json.dumps({"parts": found, "broken": host.broken}, indent=2))
+        return
+    for name, entries in found.items():
+        if entries:
+            click.echo(f"{name:<12} {', '.join(entries)}")
+        elif kind:
+            click.echo(f"no {name} is installed")
+    for plugin, reason in host.broken.items():
+        click.echo(f"switched off: {plugin}: {reason}", err=True)
+    click.echo("\n`agentrl show KIND NAME` says what a part does and which settings it has.")
+
+
+@main.command()
+@click.argument("kind")
+@click.argument("name")
+@_JSON
+def show(kind: str, name: str, as_json: bool) -> None:
+    """What a part does: its settings with defaults, its words, its source."""
+    import inspect
+
+    from agentrl.registry import describe, settings_of
+
+    part = _host().part(kind, name)
+    settings = settings_of(part)
+    place = f"{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}"
+    doc = inspect.getdoc(part) or ""
+    constructor = inspect.getdoc(part.__init__) if inspect.isclass(part) and "__init__" in vars(part) else ""
+    words = "\n\n".join(filter(None, [doc, constructor]))
+    if as_json:
+        rows = {
+            s.name: {"type": describe(s.annotation), "default": s.default, "required": s.required}
+            for s in settings.values()
+        }
+        click.echo(
+            json.dumps(
+                {"kind": kind, "name": name, "doc": words, "settings": rows, "source": place}, indent=2, default=repr
+            )
+        )
+        return
+    click.echo(f"{kind} {name}\n\n{words}\n\nsettings:")
+    for setting in settings.values():
+        default = "required" if setting.required else f"= {setting.default!r}"
+        click.echo(f"  {setting.name}: {describe(setting.annotation)} {default}")
+    click.echo(("" if settings else "  none\n") + f"\nsource: {place}")
+
+
+@main.command()
+@click.argument("target")
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--resume", "resuming", is_flag=True, help="TARGET is a run folder, or a run file whose newest run goes on."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything, build nothing, say what would be done.")
+@_JSON
+def train(target: str, overrides: tuple[str, ...], resuming: bool, dry_run: bool, as_json: bool) -> None:
+    """Train as the run file TARGET says; OVERRIDES are key.sub=value."""
+    from agentrl.config import parse, read_tables
+
+    if dry_run:
+        _say_plan(parse(read_tables(target, overrides), _host()), as_json)
+        return
+    from agentrl import run
+    from agentrl.display import Display
+    from agentrl.progress import Progress
+
+    if resuming and overrides:
+        raise ConfigError(f"--resume goes on exactly as the run began; it takes no overrides ({overrides[0]!r} given)")
+    progress = Progress()
+    try:
+        with Display(progress):
+            if resuming:
+                result = run.resume(_run_folder(target), progress=progress)
+            else:
+                result = run.train(target, overrides, progress=progress)
+    except KeyboardInterrupt:
+        folder = progress.folder
+        click.echo(f"\nstopped; {progress.done} of {progress.total} updates are safe in {folder}", err=True)
+        click.echo(f"go on with: agentrl train --resume {folder}", err=True)
+        sys.exit(130)
+    if as_json:
+        click.echo(json.dumps({"folder": str(result.folder), **result.summary}, indent=2))
+    else:
+        _say_summary(result.folder, result.summary)
+
+
+@main.command("eval")
+@click.argument("target")
+@click.argument("overrides", nargs=-1)
+@click.option("--model", "model", type=click.Path(), help="A model folder written by agentrl or Hugging Face.")
+@_JSON
+def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json: bool) -> None:
+    """Play the held-out tasks of TARGET, a run folder or a run file."""
+    from agentrl.run import evaluate_run
+
+    result = evaluate_run(target, overrides, model=model)
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2))
+        return
+    click.echo(f"success  {_interval(result.summary())}")
+    click.echo(
+        f"return   {result.mean_return.value:.3f}   turns {result.mean_turns.value:.1f}   failed {result.failed}"
+    )
+
+
+@main.command()
+@click.argument("environment")
+@click.argument("settings", nargs=-1)
+@click.option("--policy", default="human", show_default=True, help="Who plays: human, expert or random.")
+@click.option("--split", help="Split to take the task from.")
+@click.option("--index", type=int, help="Which task of the split.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def play(
+    environment: str, settings: tuple[str, ...], policy: str, split: str | None, index: int | None, seed: int
+) -> None:
+    """Play a world in the terminal; SETTINGS are key=value."""
+    from agentrl.config import read_tables
+    from agentrl.registry import Spec
+
+    host = _host()
+    table = read_tables({"environment": {"name": environment}}, [f"environment.{s}" for s in settings])["environment"]
+    env = host.build(Spec.from_table("environment", table))
+    dialect = host.build(Spec("dialect", "plain"))
+    given: dict[str, Any] = {"dialect": dialect} | ({"ask": _ask} if policy == "human" else {})
+    player = host.build(Spec("policy", policy), **given)
+    options = {key: value for key, value in (("split", split), ("index", index)) if value is not None}
+    try:
+        _play(env, player, dialect, seed, options, echo=policy != "human")
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        click.echo("\nleft the game")
+    finally:
+        env.close()
+
+
+def _play(env: Any, player: Any, dialect: Any, seed: int, options: Mapping[str, Any], *, echo: bool) -> None:
+    import asyncio
+
+    from agentrl.contracts import Dialogue
+    from agentrl.run import seed_of
+    from agentrl.types import Message
+
+    observation, info = env.reset(seed=seed, options=options or None)
+    total, turn, over = 0.0, 0, False
+    if getattr(env.unwrapped, "instructions", ""):
+        click.secho(env.unwrapped.instructions + "\n", dim=True)
+    while not over:
+        click.echo(observation)
+        dialogue = Dialogue((Message("user", observation),), "play", seed_of(seed, turn), info=info, environment=env)
+        action = dialect.read(asyncio.run(player.act(dialogue)).text).action
+        if echo:
+            click.secho(f"> {action}", bold=True)
+        observation, reward, terminated, truncated, info = env.step(action)
+        total, turn, over = total + float(reward), turn + 1, terminated or truncated
+    click.echo(observation)
+    ending = "solved" if info.get("success") else "over" if terminated else "out of turns"
+    click.secho(f"\n{ending} after {turn} turns, return {total:g}", bold=True)
+
+
+def _ask(dialogue: Any) -> str:
+    while True:
+        text = str(click.prompt("", prompt_suffix="> ", default="?", show_default=False))
+        if text.strip() != "?":
+            return text
+        click.secho("\n".join(dialogue.info.get("admissible", ["this world lists no actions"])), dim=True)
+
+
+def _say_plan(config: Any, as_json: bool) -> None:
+    plan = {
+        "name": config.name,
+        "seed": config.seed,
+        "parts": {kind: spec.name for kind, spec in config.parts.items()},
+        "stages": [
+            {"name": s.name, "updates": s.updates, "parts": {k: p.name for k, p in s.parts.items()}}
+            for s in config.stages
+        ],
+    }
+    if as_json:
+        click.echo(json.dumps(plan, indent=2))
+        return
+    click.echo(f"{config.name}, seed {config.seed}: everything fits")
+    for stage in plan["stages"]:
+        click.echo(
+            f"  {stage['name']}: {stage['updates']} updates with {', '.join(f'{k} {n}' for k, n in stage['parts'].items())}"
+        )
+
+
+def _say_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    click.echo(f"\n{'held-out tasks':<16}{'success':>9}   95 % interval      tasks")
+    for name in ("before", "after", "difference"):
+        if name in summary:
+            click.echo(f"{name:<16}{_interval(summary[name])}")
+    click.echo(f"\n{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mib']:.0f} MiB")
+    if (folder / "curve.png").exists():
+        click.echo(f"curve     {folder / 'curve.png'}")
+    click.echo(f"model     {folder / 'model'}\neverything {folder}\n")
+    click.echo(f"next: agentrl eval {folder}    agentrl train --help    agentrl list")
+
+
+def _interval(numbers: Mapping[str, Any]) -> str:
+    return f"{numbers['success']:>9.1%}   {numbers['low']:>6.1%} … {numbers['high']:<6.1%}   {numbers['tasks']:>5}"
+
+
+def _run_folder(target: str) -> Path:
+    """The folder itself, or the newest run of a run file."""
+    path = Path(target)
+    if path.is_dir():
+        return path
+    from agentrl.config import parse, read_tables
+
+    config = parse(read_tables(path), _host())
+    runs = [p.parent for p in config.runs.glob(f"{config.name}*/run.toml")]
+    if not runs:
+        raise ConfigError(
+            f"there is no run of {config.name!r} under {config.runs}/ to go on with; leave --resume out to begin one"
+        )
+    return max(runs, key=lambda folder: (folder / "run.toml").stat().st_mtime)
+
+
+def _host() -> Any:
+    import logging
+
+    from agentrl.host import default_host
+
+    logging.getLogger("agentrl.host").setLevel(logging.ERROR)  # `list` shows what is switched off
+    return default_host()
+
+
+_Command = Callable[..., Any]
+
+if __name__ == "__main__":
+    main()

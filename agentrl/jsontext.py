@@ -1,0 +1,75 @@
+"""Whatever a world puts into `info`, as standard JSON text."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+
+def to_json(value: Any) -> str:
+    """Compact standard JSON of any value; the same value gives the same text in every process.
+
+    NumPy values, tuples, sets, mappings, dataclasses, enums and paths become plain JSON. Keys become strings. JSON
+    has no NaN and no infinity: both become null. Anything else becomes its `repr`, or the name of its type where the
+    `repr` is only an address.
+
+    >>> import numpy as np
+    >>> to_json({"cost": np.float32(0.5), "at": (1, 2), "seen": {"b", "a"}, "best": float("nan"), 3: np.arange(2)})
+    '{"cost":0.5,"at":[1,2],"seen":["a","b"],"best":null,"3":[0,1]}'
+    """
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError):  # NaN, odd keys, cycles: rare, so only they pay for the slow walk
+        try:
+            return _ENCODER.encode(_tree(value))
+        except RecursionError:
+            return _ENCODER.encode(f"a {type(value).__name__} that contains itself")
+
+
+def _plain(value: Any) -> Any:
+    """One level of something that JSON does not know."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        plain = value.tolist()
+        return plain if type(plain) is not type(value) else repr(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, AbstractSet):
+        return sorted(value, key=to_json)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if type(value).__repr__ is object.__repr__:
+        return f"<{type(value).__module__}.{type(value).__qualname__}>"
+    return repr(value)
+
+
+def _tree(value: Any) -> Any:
+    """A copy of the whole value made of dicts with string keys, lists, strings, finite numbers, booleans and None."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else _key(key): _tree(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_tree(item) for item in value]
+    return _tree(_plain(value))
+
+
+def _key(key: Any) -> str:
+    plain = _tree(key)
+    return plain if isinstance(plain, str) else to_json(plain)
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, default=_plain, separators=(",", ":"))
