@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,30 @@ def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json
     )
 
 
+@main.command("check")
+@click.argument("kind")
+@click.argument("name")
+@click.argument("settings", nargs=-1)
+@_JSON
+def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Put an installed part through its kit; SETTINGS are key=value."""
+    from agentrl.config import check, read_tables
+    from agentrl.registry import Spec
+    from agentrl.testing import check_part as run_kit
+
+    host = _host()
+    spec = Spec.from_table(kind, read_tables({"part": {"name": name}}, [f"part.{s}" for s in settings])["part"])
+    check(spec, host)
+    report = run_kit(spec, host)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        for result in report.results:
+            mark = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}[result.verdict]
+            click.echo(f"{mark} {result.check.replace('_', ' ')}{': ' + result.detail if result.detail else ''}")
+    sys.exit(0 if report.passed else 1)
+
+
 @main.command()
 @click.argument("environment")
 @click.argument("settings", nargs=-1)
@@ -279,8 +303,6 @@ def _host() -> Any:
     logging.getLogger("agentrl.host").setLevel(logging.ERROR)  # `list` shows what is switched off
     return default_host()
 
-
-_Command = Callable[..., Any]
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RANKS = [
     ["errors", "types", "rows", "progress"],
-    ["environment", "sandbox", "contracts", "tools", "hookspecs"],
+    ["environment", "sandbox", "contracts", "toolcalls", "tools", "hookspecs"],
     ["registry", "trajectory_table", "record"],
     ["host", "gymnasium_ids"],
     ["config", "assemble", "evaluation", "report", "run", "testing", "sandbox_checks"],
