@@ -27,7 +27,7 @@ def to_json(value: Any) -> str:
     """
     try:
         return _ENCODER.encode(value)
-    except (TypeError, ValueError):  # NaN, odd keys, cycles: rare, so only they pay for the slow walk
+    except (TypeError, ValueError, RecursionError):  # NaN, odd keys, cycles: rare, so only they pay for the slow walk
         try:
             return _ENCODER.encode(_tree(value))
         except RecursionError:
@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if type(value).__repr__ is object.__repr__:
+    if repr(value) == object.__repr__(value):
         return f"<{type(value).__module__}.{type(value).__qualname__}>"
     return repr(value)
 
@@ -72,4 +72,4 @@ def _key(key: Any) -> str:
     return plain if isinstance(plain, str) else to_json(plain)
 
 
-_ENCODER = json.JSONEncoder(allow_nan=False, default=_plain, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(allow_nan=False, default=_plain, check_circular=False, separators=(",", ":"))

@@ -43,25 +43,70 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agentrl.errors import DataError
 from agentrl.jsontext import to_json
 from agentrl.types import Completion, Floats, Ids, Outcome, Sampling, Task, Trajectory, Turn
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 SCHEMA_VERSION = 1
-_ROWS_PER_GROUP = 8192
 
 Advantage: TypeAlias = Floats | Sequence[Floats]
 """Of one trajectory: float64 [T], or T arrays [C]."""
+
+_ROWS_AT_ONCE = 8192  # bounds memory, and strings stay far below Arrow's 2 GiB
+
+# column: (Arrow type, attribute of the trajectory) …
+_OF_TRAJECTORY = {
+    "trajectory": ("string", "id"),
+    "group": ("string", "group"),
+    "member": ("int32", "member"),
+    "attempt": ("int32", "attempt"),
+    "parent": ("string", "parent"),
+    "error": ("string", "error"),
+    "task_split": ("string", "task.split"),
+    "task_index": ("int64", "task.index"),
+    "task_key": ("string", "task.key"),
+    "task_seed": ("int64", "task.seed"),
+    "seed": ("int64", "seed"),
+    "outcome": ("string", "outcome.value"),
+    "success": ("bool", "success"),
+    "seconds": ("double", "seconds"),
+}
+# … or of the turn. Columns without an attribute are computed in `_computed`.
+_OF_TURN = {
+    "agent": ("string", "agent"),
+    "observation": ("string", "observation"),
+    "action": ("string", "action"),
+    "invalid": ("string", "invalid"),
+    "anchor": ("string", ""),
+    "text": ("string", "completion.text"),
+    "stop": ("string", "completion.stop"),
+    "prompt_start": ("int32", ""),
+    "prompt_ids": ("list int32", ""),
+    "ids": ("list int32", "completion.ids"),
+    "versions": ("list int32", "completion.versions"),
+    "logprobs": ("list float", "completion.logprobs"),
+    "entropy": ("list float", "completion.entropy"),
+    "temperature": ("double", "completion.sampling.temperature"),
+    "top_p": ("double", "completion.sampling.top_p"),
+    "top_k": ("int32", "completion.sampling.top_k"),
+    "reward": ("double", "reward"),
+    "rewards": ("string", ""),
+    "info": ("string", ""),
+    "extras": ("string", ""),
+    "advantage": ("double", ""),
+    "token_advantages": ("list double", ""),
+}
+_KINDS = {"schema_version": "int16", "update": "int32"}
+_KINDS |= {name: kind for name, (kind, _) in (_OF_TRAJECTORY | {"turn": ("int32", "")} | _OF_TURN).items()}
+_REPEATING = [n for n, kind in _KINDS.items() if "list" not in kind] + [
+    f"{n}.list.element" for n in ("ids", "prompt_ids", "versions")
+]
 
 
 def write_trajectories(
@@ -73,53 +118,71 @@ def write_trajectories(
 ) -> None:
     """Write a table into a new file. `advantages`: one entry per trajectory, None for one without credit.
 
-    Raises DataError where advantages and trajectories disagree.
+    Raises DataError where advantages and trajectories disagree, or a value does not fit its column.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    rows = _rows(trajectories, advantages if advantages is not None else [None] * len(trajectories))
-    with pq.ParquetWriter(path, _schema(), compression="zstd", compression_level=3) as writer:
-        while part := list(itertools.islice(rows, _ROWS_PER_GROUP)):
-            writer.write_table(pa.table(_columns(part, update), schema=_schema()))
+    rows = _rows(trajectories, [None] * len(trajectories) if advantages is None else advantages)
+    schema = _schema()
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=_REPEATING) as writer:
+        while part := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            columns = _columns(part, update)
+            writer.write_table(pa.table([_array(columns[f.name], f) for f in schema], schema=schema))
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
-    """What `write_trajectories` was given, except that `info` and `extras` hold plain JSON values.
+    """What `write_trajectories` was given; `info` and `extras` hold plain JSON values.
 
     Raises DataError for a file that is damaged, not such a table, or of another schema version.
     """
-    table = _read(path, None)
-    columns = {name: _values(table, name) for name in table.column_names}
-    starts = [row for row, turn in enumerate(columns["turn"]) if turn <= 0]
-    ends = [*starts[1:], table.num_rows]
-    return [_trajectory(columns, start, end) for start, end in zip(starts, ends, strict=True)]
+    columns = _read(path, None)
+    return [_trajectory(columns, start, end) for start, end in _spans(columns["turn"])]
 
 
 def read_advantages(path: Path) -> list[Advantage | None]:
     """The advantages of a table, one entry per trajectory as `write_trajectories` was given them. Raises DataError."""
-    table = _read(path, ["schema_version", "turn", "advantage", "token_advantages"])
-    found: list[list[Any]] = []
-    for turn, whole, tokens in zip(*(_values(table, name) for name in table.column_names[1:]), strict=True):
-        if turn <= 0:
-            found.append([])
-        if turn >= 0:
-            found[-1].append(whole if tokens is None else tokens)
-    return [_advantage(values) for values in found]
+    columns = _read(path, ["schema_version", "turn", "advantage", "token_advantages"])
+    found: list[Advantage | None] = []
+    for start, end in _spans(columns["turn"]):
+        whole, per_token = columns["advantage"][start:end], columns["token_advantages"][start:end]
+        if per_token[0] is not None:
+            found.append(list(per_token))
+        else:
+            found.append(None if whole[0] is None else np.array(whole, np.float64))
+    return found
 
 
-def _advantage(values: list[Any]) -> Advantage | None:
-    if any(value is None for value in values):
-        return None
-    return values if values and isinstance(values[0], np.ndarray) else np.array(values, np.float64)
+def same_trajectories(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> bool:
+    """Whether two lists hold the same trajectories to the last number; `seconds` may differ."""
+    return not first_difference(one, other)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Row:
+def first_difference(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> str:
+    """Where two lists of trajectories differ first, in words; empty where they are the same (`seconds` excepted)."""
+    rows, others = (list(_rows(trajectories, [None] * len(trajectories))) for trajectories in (one, other))
+    if len(rows) != len(others):
+        return f"{len(rows)} rows and {len(others)}, of {len(one)} trajectories and {len(other)}"
+    columns, other_columns = _columns(rows, 0), _columns(others, 0)
+    for position, row in enumerate(rows):
+        for name in columns.keys() - {"seconds"}:
+            left, right = columns[name][position], other_columns[name][position]
+            if not _same(left, right):
+                return f"{name} of turn {row.at} of {row.trajectory.id}: {left!r} and {right!r}"
+    return ""
+
+
+def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+    return bool(left == right) or (left != left and right != right)  # noqa: PLR0124  NaN is the same as NaN
+
+
+class _Row(NamedTuple):
     trajectory: Trajectory
-    index: int
+    at: int  # index of the turn, -1 for the one row of a trajectory without turns
     turn: Turn | None
-    prompt_start: int
+    prompt_start: int | None
     advantage: Any
 
 
@@ -130,7 +193,7 @@ def _rows(trajectories: Sequence[Trajectory], advantages: Sequence[Advantage | N
         if advantage is not None and len(advantage) != len(trajectory.turns):
             raise DataError(f"{trajectory.id} has {len(trajectory.turns)} turns but {len(advantage)} advantages")
         if not trajectory.turns:
-            yield _Row(trajectory, -1, None, 0, None)
+            yield _Row(trajectory, -1, None, None, None)
         before: dict[str, Completion] = {}
         for index, turn in enumerate(trajectory.turns):
             start = _shared(before.get(turn.agent), turn.completion.prompt_ids)
@@ -139,45 +202,150 @@ def _rows(trajectories: Sequence[Trajectory], advantages: Sequence[Advantage | N
 
 
 def _shared(before: Completion | None, prompt_ids: Ids) -> int:
-    """How many ids a prompt begins with that the completion before it, prompt included, began with too."""
+    """How many ids a prompt has in common, from the start, with the completion before it (that one's prompt included)."""
     if before is None:
         return 0
+    end = len(before.prompt_ids) + len(before.ids)
+    if before.prompt_ids.tobytes() + before.ids.tobytes() == prompt_ids[:end].tobytes():
+        return end  # it appends, the usual case: twice as fast as the search below
     sequence = np.concatenate((before.prompt_ids, before.ids))
     length = min(len(sequence), len(prompt_ids))
+    if length == 0:
+        return 0
     differs = sequence[:length] != prompt_ids[:length]
-    first = int(differs.argmax()) if length else 0
-    return first if length and differs[first] else length
+    first = int(differs.argmax())
+    return first if differs[first] else length
 
 
-def _schema() -> pa.Schema:
+def _schema() -> Any:
+    """pyarrow.Schema of the table."""
     import pyarrow as pa
 
-    text, ids, logprobs = pa.string(), pa.list_(pa.int32()), pa.list_(pa.float32())
-    types = {"schema_version": pa.int16(), "update": pa.int32()}
-    types |= {"trajectory": text, "group": text, "member": pa.int32(), "attempt": pa.int32(), "parent": text}
-    types |= {"error": text, "task_split": text, "task_index": pa.int64(), "task_key": text, "task_seed": pa.int64()}
-    types |= {"seed": pa.int64(), "outcome": text, "success": pa.bool_(), "seconds": pa.float64(), "turn": pa.int32()}
-    types |= dict.fromkeys(("agent", "observation", "action", "invalid", "anchor", "text", "stop"), text)
-    types |= {"prompt_start": pa.int32(), "prompt_ids": ids, "ids": ids, "versions": ids}
-    types |= {"logprobs": logprobs, "entropy": logprobs}
-    types |= {"temperature": pa.float64(), "top_p": pa.float64(), "top_k": pa.int32(), "reward": pa.float64()}
-    types |= dict.fromkeys(("rewards", "info", "extras"), text)
-    return pa.schema(types | {"advantage": pa.float64(), "token_advantages": pa.list_(pa.float64())})
+    types = {name: pa.type_for_alias(kind.removeprefix("list ")) for name, kind in _KINDS.items()}
+    return pa.schema({name: pa.list_(types[name]) if "list" in kind else types[name] for name, kind in _KINDS.items()})
 
 
-def _columns(rows: Sequence[_Row], update: int) -> dict[str, pa.Array]:
-    whole = [row.trajectory for row in rows]
-    of_trajectory: dict[str, list[Any]] = {
-        "schema_version": [SCHEMA_VERSION] * len(rows),
-        "update": [update] * len(rows),
-        "trajectory": [trajectory.id for trajectory in whole],
-        "task_split": [trajectory.task.split for trajectory in whole],
-        "task_index": [trajectory.task.index for trajectory in whole],
-        "task_key": [trajectory.task.key for trajectory in whole],
-        "task_seed": [trajectory.task.seed for trajectory in whole],
-        "outcome": [trajectory.outcome.value for trajectory in whole],
+def _columns(rows: Sequence[_Row], update: int) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"schema_version": [SCHEMA_VERSION] * len(rows), "update": [update] * len(rows)}
+    for name, (_, attribute) in _OF_TRAJECTORY.items():
+        columns[name] = list(map(attrgetter(attribute), (row.trajectory for row in rows)))
+    columns["turn"] = [row.at for row in rows]
+    for name, (_, attribute) in _OF_TURN.items():
+        if attribute:
+            get = attrgetter(attribute)
+            columns[name] = [None if row.turn is None else get(row.turn) for row in rows]
+    return columns | _computed(rows)
+
+
+def _computed(rows: Sequence[_Row]) -> dict[str, list[Any]]:
+    turns = [row.turn for row in rows]
+    per_token = [row.advantage is not None and np.ndim(row.advantage) > 0 for row in rows]
+    return {
+        "anchor": [None if turn is None or turn.anchor == turn.observation else turn.anchor for turn in turns],
+        "prompt_start": [row.prompt_start for row in rows],
+        "prompt_ids": [row.turn and row.turn.completion.prompt_ids[row.prompt_start :] for row in rows],
+        "rewards": [turn and _object(turn.rewards) for turn in turns],
+        "info": [turn and _object(turn.info) for turn in turns],
+        "extras": [turn and _object(turn.extras) for turn in turns],
+        "advantage": [None if split else row.advantage for row, split in zip(rows, per_token, strict=True)],
+        "token_advantages": [row.advantage if split else None for row, split in zip(rows, per_token, strict=True)],
     }
-    for name in ("group", "member", "attempt", "parent", "error", "seed", "success", "seconds"):
-        of_trajectory[name] = [getattr(trajectory, name) for trajectory in whole]
-    columns = of_trajectory | {"turn": [row.index for row in rows]} | _turn_columns(rows) | _advantage_columns(rows)
-    return {field.name: _array(columns[field.name], field) for field in _schema()}
+
+
+def _object(mapping: Mapping[str, Any]) -> str:
+    return to_json(mapping) if mapping else "{}"
+
+
+def _array(values: list[Any], field: Any) -> Any:
+    """pyarrow.Array of one column. Raises DataError for values that do not fit."""
+    import pyarrow as pa
+
+    try:
+        if pa.types.is_list(field.type):
+            return _list_array(values, field.type)
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:  # half a surrogate pair, which no file format takes: keep it readable
+        return pa.array([v and v.encode("utf-8", "backslashreplace").decode() for v in values], field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
+        raise DataError(f"column {field.name!r} of the trajectory table takes {field.type}: {error}") from error
+
+
+def _list_array(values: list[Any], kind: Any) -> Any:
+    import pyarrow as pa
+
+    missing = np.array([value is None for value in values], np.bool_)
+    lengths = np.array([0 if value is None else len(value) for value in values], np.int64)
+    offsets = np.concatenate(([0], lengths.cumsum())).astype(np.int32)
+    dtype = kind.value_type.to_pandas_dtype()
+    flat = np.concatenate([np.zeros(0, dtype), *(value for value in values if value is not None)], dtype=dtype)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=kind, mask=pa.array(missing))
+
+
+def _read(path: Path, names: list[str] | None) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if "schema_version" not in file.schema_arrow.names:
+                raise DataError(f"{path} is not a table of trajectories: it has no column 'schema_version'")
+            versions = set(file.read(["schema_version"])["schema_version"].to_pylist())
+            if not versions <= {SCHEMA_VERSION}:
+                raise DataError(
+                    f"{path} was written with schema version {sorted(versions)}, this agentrl reads {SCHEMA_VERSION}; "
+                    "read it with the agentrl that wrote it (manifest.json names the version)"
+                )
+            table = file.read(names)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as a table of trajectories: {error}") from error
+    return {name: _values(table[name].combine_chunks()) for name in table.column_names}
+
+
+def _values(column: Any) -> list[Any]:
+    """A column as Python values; lists as NumPy arrays."""
+    import pyarrow as pa
+
+    if not pa.types.is_list(column.type):
+        return list(column.to_pylist())
+    flat, offsets = column.values.to_numpy(), column.offsets.to_numpy()
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    return [flat[a:b].copy() if ok else None for a, b, ok in zip(offsets[:-1], offsets[1:], valid, strict=True)]
+
+
+def _spans(turns: list[int]) -> list[tuple[int, int]]:
+    """First row and row after the last of each trajectory."""
+    starts = [row for row, turn in enumerate(turns) if turn <= 0]
+    return list(itertools.pairwise([*starts, len(turns)]))
+
+
+def _trajectory(columns: Mapping[str, list[Any]], start: int, end: int) -> Trajectory:
+    turns: list[Turn] = []
+    before: dict[str, Ids] = {}
+    for row in range(start, end if columns["turn"][start] >= 0 else start):
+        of = {name: columns[name][row] for name in _OF_TURN}
+        shared = before.get(of["agent"], np.zeros(0, np.int32))[: of["prompt_start"]]
+        prompt_ids = np.concatenate((shared, of["prompt_ids"]))
+        before[of["agent"]] = np.concatenate((prompt_ids, of["ids"]))
+        turns.append(_turn(of, prompt_ids))
+    of = {name: columns[name][start] for name in _OF_TRAJECTORY}
+    return Trajectory(
+        turns=tuple(turns),
+        task=Task(of["task_split"], of["task_index"], of["task_seed"], of["task_key"]),
+        outcome=Outcome(of["outcome"]),
+        **{name: of[name] for name in ("group", "member", "attempt", "seed", "parent", "error", "seconds")},
+    )
+
+
+def _turn(of: Mapping[str, Any], prompt_ids: Ids) -> Turn:
+    return Turn(
+        completion=Completion(
+            prompt_ids=prompt_ids,
+            sampling=Sampling(of["temperature"], of["top_p"], of["top_k"]),
+            **{name: of[name] for name in ("text", "ids", "logprobs", "entropy", "versions", "stop")},
+        ),
+        anchor=of["observation"] if of["anchor"] is None else of["anchor"],
+        rewards={k: np.nan if part is None else part for k, part in json.loads(of["rewards"]).items()},
+        info=json.loads(of["info"]),
+        extras=json.loads(of["extras"]),
+        **{name: of[name] for name in ("observation", "action", "reward", "invalid", "agent")},
+    )

@@ -1,0 +1,262 @@
+"""Evaluation: what counts, what is left out, and intervals that cover as often as they say."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import worlds
+
+from agentrl import DataError, Outcome, PluginError, Spec, Task, Trajectory, default_host
+from agentrl.evaluate import Evaluation, Play, compare, evaluate
+from agentrl.intervals import Interval, mean_interval, paired_difference, pass_hat_k, wilson
+from agentrl.jsontext import to_json
+
+HOST = default_host()
+
+
+def play(environments: Any, policy: str = "expert", tasks: int = 6, retries: int = 1, **settings: Any) -> Evaluation:
+    parts = {"context": HOST.build(Spec("context", "full")), "dialect": HOST.build(Spec("dialect", "plain"))}
+    spec = Spec("collector", "asynchronous", {"retries": retries})
+    collector = HOST.build(spec, environments=environments, **parts)
+    player = HOST.build(Spec("policy", policy, settings), dialect=parts["dialect"])
+    return asyncio.run(evaluate(collector, player, [Task("train", index) for index in range(tasks)], seed=0))
+
+
+def plays(*won: bool, first: int = 0) -> Evaluation:
+    return Evaluation(tuple(_play(f"task {first + number}", success) for number, success in enumerate(won)))
+
+
+def _play(task: str, success: bool) -> Play:
+    return Play(task, success, float(success), 3 if success else 6, "terminated" if success else "turn_limit")
+
+
+def test_an_expert_solves_every_task_and_each_counts_once() -> None:
+    result = play(worlds.Counting)
+    assert result.success == wilson(6, 6)
+    assert (result.mean_return.value, result.mean_turns.value, result.failures) == (1.0, 3.0, 0)
+    assert [one.task for one in result.plays] == [f"train/{index}" for index in range(6)]
+    assert result.summary() == {"success": 1.0, "low": result.success.low, "high": 1.0, "tasks": 6}
+    assert len(result.trajectories) == 6
+
+
+def test_a_policy_that_never_succeeds_counts_as_zero() -> None:
+    result = play(lambda: worlds.Counting(length=50, cap=4), "random")
+    assert (result.success.value, result.success.low) == (0.0, 0.0)
+    assert {one.outcome for one in result.plays} == {"turn_limit"}
+
+
+def test_only_the_last_attempt_counts() -> None:
+    worlds.Faulty.left = 2
+    result = play(lambda: worlds.Faulty("raise"), retries=2)
+    assert (result.success.value, result.success.n, result.failures) == (1.0, 6, 0)
+    assert len(result.trajectories) == 8
+
+
+def test_a_play_that_failed_is_counted_apart_and_is_never_a_zero() -> None:
+    worlds.Faulty.left = 2
+    result = play(lambda: worlds.Faulty("raise"), retries=0)
+    assert (result.success.value, result.success.n) == (1.0, 4)
+    assert result.failed == {"env_error": 2}
+    assert result.summary()["failures"] == 2
+
+
+class Lazy:
+    """A collector that breaks its contract: it leaves tasks out."""
+
+    async def collect(self, policy: Any, tasks: Any, *, seed: int) -> list[Trajectory]:
+        return [Trajectory((), task, group=str(task.index), outcome=Outcome.TERMINATED) for task in tasks[:-1]]
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+def test_a_collector_that_leaves_tasks_out_is_an_error() -> None:
+    policy: Any = None
+    with pytest.raises(PluginError, match="Lazy gave trajectories of 2 plays for 3 tasks"):
+        asyncio.run(evaluate(Lazy(), policy, [Task("train", index) for index in range(3)], seed=0))
+
+
+def test_an_evaluation_survives_json() -> None:
+    worlds.Faulty.left = 1
+    result = play(lambda: worlds.Faulty("raise"), retries=0)
+    assert Evaluation.from_json(json.loads(to_json(result.to_json()))) == result
+    for broken in (
+        {},
+        {"schema_version": 1},
+        {"schema_version": 9},
+        {"schema_version": 1, "plays": [{}], "failed": {}},
+    ):
+        with pytest.raises(DataError):
+            Evaluation.from_json(broken)
+
+
+def test_an_evaluation_of_nothing_knows_nothing() -> None:
+    nothing = Evaluation(())
+    assert math.isnan(nothing.success.value)
+    assert (nothing.success.low, nothing.success.high, nothing.success.n) == (0.0, 1.0, 0)
+    assert math.isnan(nothing.mean_return.value)
+
+
+def test_a_task_played_several_times_is_one_task() -> None:
+    twice = Evaluation(plays(True, True, False, False).plays + plays(True, False, False, False).plays)
+    assert twice.success.n == 4
+    assert twice.success.value == 3 / 8
+    assert twice.success.low < 3 / 8 < twice.success.high
+
+
+def test_comparing_pairs_tasks_by_key_whatever_their_order() -> None:
+    before, after = plays(False, False, True, False), plays(True, True, True, False)
+    shuffled = dataclasses.replace(after, plays=after.plays[::-1])
+    expected = paired_difference([False, False, True, False], [True, True, True, False])
+    assert compare(before, after) == compare(before, shuffled) == expected.summary()
+    assert compare(before, after)["success"] == 0.5
+    assert compare(after, before)["success"] == -0.5
+
+
+def test_comparing_leaves_out_tasks_that_count_on_one_side_only() -> None:
+    found = compare(plays(False, False, False), plays(True, True, True, first=1))
+    assert (found["success"], found["tasks"]) == (1.0, 2)
+    with pytest.raises(DataError, match="no task counts in both"):
+        compare(plays(True), plays(True, first=1))
+
+
+def test_comparing_repeated_plays_draws_whole_tasks() -> None:
+    before = Evaluation(plays(False, False, True).plays * 4)
+    after = Evaluation(plays(True, False, True).plays * 4)
+    found = compare(before, after)
+    assert (found["success"], found["tasks"]) == (pytest.approx(1 / 3), 3)
+
+
+def test_wilson_agrees_with_statsmodels() -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    for successes, n in [(0, 5), (1, 7), (50, 200), (200, 200)]:
+        for confidence in (0.8, 0.95):
+            found = wilson(successes, n, confidence=confidence)
+            expected = proportion.proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+            assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_paired_interval_gives_published_limits() -> None:
+    """59 both, 6 before only, 16 after only, 80 neither: 0.0621 (0.0046 to 0.1186); Fagerland et al. 2017, chapter 8."""
+    before = [True] * 65 + [False] * 96
+    after = [True] * 59 + [False] * 6 + [True] * 16 + [False] * 80
+    found = paired_difference(before, after)
+    assert (found.value, found.low, found.high) == pytest.approx((0.0621, 0.0046, 0.1186), abs=5e-5)
+
+
+def test_wilson_covers_at_least_as_often_as_it_says_on_average() -> None:
+    """Exact coverage: the sum of the binomial probabilities of the outcomes whose interval holds the truth."""
+    n = 40
+    intervals = [wilson(successes, n) for successes in range(n + 1)]
+    covered = []
+    for truth in np.linspace(0.05, 0.95, 37):
+        holds = np.array([interval.low <= truth <= interval.high for interval in intervals])
+        covered.append(_binomial(n, truth)[holds].sum())
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.01)
+    assert min(covered) > 0.91
+
+
+def _binomial(n: int, p: float) -> np.ndarray:
+    return np.array([math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)])
+
+
+@pytest.mark.parametrize(
+    "cells", [(0.2, 0.1, 0.4, 0.3), (0.05, 0.05, 0.05, 0.85), (0.5, 0.0, 0.3, 0.2)], ids=["moderate", "rare", "nested"]
+)
+def test_the_paired_interval_covers_as_often_as_it_says(cells: tuple[float, float, float, float]) -> None:
+    """4,000 samples of 50 tasks; a binomial standard error of 0.35 points."""
+    samples = np.random.default_rng(1).multinomial(50, cells, size=4000)
+    interval_of = functools.cache(_paired_counts)
+    truth = cells[2] - cells[1]
+    intervals = [interval_of(*map(int, sample)) for sample in samples]
+    assert 0.94 <= np.mean([interval.low <= truth <= interval.high for interval in intervals]) <= 0.985
+
+
+def _paired_counts(both: int, only_before: int, only_after: int, neither: int) -> Interval:
+    before = [True] * (both + only_before) + [False] * (only_after + neither)
+    after = [True] * both + [False] * only_before + [True] * only_after + [False] * neither
+    return paired_difference(before, after)
+
+
+def test_the_bootstrap_of_a_skewed_mean_covers_about_as_often_as_it_says() -> None:
+    """300 samples of 200 exponential values; a binomial standard error of 1.3 points."""
+    rng = np.random.default_rng(2)
+    intervals = [mean_interval(rng.exponential(size=200), resamples=999, seed=step) for step in range(300)]
+    assert 0.91 <= np.mean([interval.low <= 1.0 <= interval.high for interval in intervals]) <= 0.98
+
+
+def test_drawing_whole_tasks_covers_where_drawing_single_plays_does_not() -> None:
+    """40 tasks of very different difficulty, each played 10 times: the plays of one task are not independent."""
+    rng = np.random.default_rng(3)
+    tasks = np.repeat(np.arange(40), 10).tolist()
+    covered = {"whole": 0, "single": 0}
+    for step in range(150):
+        values = (rng.random(400) < np.repeat(rng.random(40) < 0.5, 10)).astype(float)
+        whole = mean_interval(values, clusters=tasks, resamples=499, seed=step)
+        single = mean_interval(values, resamples=499, seed=step)
+        covered["whole"] += whole.low <= 0.5 <= whole.high
+        covered["single"] += single.low <= 0.5 <= single.high
+    assert covered["whole"] / 150 > 0.89
+    assert covered["single"] / 150 < 0.6
+
+
+def test_real_valued_differences_are_paired() -> None:
+    """Pairing takes the spread between tasks out of the interval."""
+    rng = np.random.default_rng(4)
+    before = rng.normal(0, 10, 100)
+    found = paired_difference(before, before + 1 + rng.normal(0, 0.1, 100))
+    assert found.low > 0.9
+    assert found.high < 1.1
+
+
+def test_the_bootstrap_gives_the_same_limits_every_time() -> None:
+    values = np.random.default_rng(5).random(30)
+    assert mean_interval(values) == mean_interval(values)
+    assert mean_interval(values) != mean_interval(values, seed=1)
+
+
+def test_the_bootstrap_agrees_with_students_t_on_many_normal_values() -> None:
+    from scipy import stats
+
+    values = np.random.default_rng(6).normal(5, 2, 400)
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    found = mean_interval(values)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.02)
+
+
+def test_too_few_or_equal_values_give_honest_limits() -> None:
+    assert mean_interval([3.0]) == Interval(3.0, -math.inf, math.inf, 1)
+    assert mean_interval([3.0, 3.0]) == Interval(3.0, 3.0, 3.0, 2)
+    assert mean_interval([1.0, 2.0], clusters=["a", "a"]) == Interval(1.5, -math.inf, math.inf, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: wilson(3, 2), "3 successes of 2"),
+        (lambda: paired_difference([1.0], [1.0, 2.0]), "two lists of one length"),
+        (lambda: mean_interval([1.0, 2.0], clusters=["a"]), "2 values but 1 clusters"),
+        (lambda: pass_hat_k([1], [2], k=3), "at least 3 trials"),
+    ],
+)
+def test_lists_that_disagree_are_refused(call: Any, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        call()
+
+
+def test_pass_hat_k_is_the_chance_that_k_draws_all_succeed() -> None:
+    """Against every draw of 3 of the 5 plays of a task, enumerated."""
+    from itertools import combinations
+
+    won = [True, True, True, True, False]
+    expected = np.mean([all(draw) for draw in combinations(won, 3)])
+    assert pass_hat_k([4], [5], k=3) == pytest.approx(expected)

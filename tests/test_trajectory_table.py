@@ -1,0 +1,297 @@
+"""The Parquet table of trajectories: exact, small, and open to others."""
+
+import dataclasses
+import enum
+import json
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from record_worker import random_advantages, random_trajectories
+
+from agentrl.errors import DataError
+from agentrl.jsontext import to_json
+from agentrl.trajectory_table import (
+    first_difference,
+    read_advantages,
+    read_trajectories,
+    same_trajectories,
+    write_trajectories,
+)
+from agentrl.types import Completion, Outcome, Task, Trajectory, Turn
+
+
+def one_trajectory(*turns: Turn, **changes) -> Trajectory:
+    task = Task("train", 0, key="key")
+    return dataclasses.replace(Trajectory(turns, task, group="g", outcome=Outcome.TERMINATED), **changes)
+
+
+def turn(prompt=(), ids=(), **changes) -> Turn:
+    prompt_ids, sampled = np.array(prompt, np.int32), np.array(ids, np.int32)
+    completion = Completion("said", prompt_ids, sampled, np.zeros(len(ids), np.float32), None, np.zeros_like(sampled))
+    return dataclasses.replace(Turn("seen", completion, "done", reward=0.5, anchor="seen"), **changes)
+
+
+def saved(tmp_path, *trajectories):
+    write_trajectories(tmp_path / "t.parquet", trajectories)
+    return read_trajectories(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_trajectories_and_advantages_read_back_exactly(tmp_path, seed):
+    trajectories = random_trajectories(seed, count=40)
+    advantages = random_advantages(seed, trajectories)
+    write_trajectories(tmp_path / "t.parquet", trajectories, advantages, update=3)
+    found = read_trajectories(tmp_path / "t.parquet")
+    assert first_difference(trajectories, found) == ""
+    assert [t.seconds for t in found] == [t.seconds for t in trajectories]
+    assert [t.success for t in found] == [t.success for t in trajectories]
+    assert {t.completion.prompt_ids.dtype for whole in found for t in whole.turns} == {np.dtype(np.int32)}
+    for expected, read in zip(advantages, read_advantages(tmp_path / "t.parquet"), strict=True):
+        assert (expected is None) == (read is None)
+        if expected is not None:
+            assert isinstance(read, list) == isinstance(expected, list)
+            assert all(np.array_equal(a, b) for a, b in zip(expected, read, strict=True))
+
+
+def test_a_table_larger_than_one_row_group_reads_back(tmp_path):
+    turns = [turn([1, 2, 3], [step % 7]) for step in range(600)]
+    trajectories = [one_trajectory(*turns[member:], member=member) for member in range(16)]
+    assert same_trajectories(trajectories, saved(tmp_path, *trajectories))
+    assert pq.read_metadata(tmp_path / "t.parquet").num_row_groups > 1
+
+
+def test_no_trajectories_make_an_empty_table(tmp_path):
+    assert saved(tmp_path) == []
+    assert read_advantages(tmp_path / "t.parquet") == []
+
+
+def test_a_trajectory_that_failed_at_reset_keeps_one_row(tmp_path):
+    failed = one_trajectory(outcome=Outcome.ENV_ERROR, error="reset: no such room")
+    found = saved(tmp_path, failed, one_trajectory(turn()), failed)
+    assert (found[0].outcome, found[0].error, len(found[0].turns)) == (Outcome.ENV_ERROR, "reset: no such room", 0)
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table["turn"].to_pylist() == [-1, 0, -1]
+    assert table["reward"].to_pylist() == [None, 0.5, None]
+
+
+def test_a_prompt_that_appends_is_stored_as_what_is_new(tmp_path):
+    appends = one_trajectory(turn([1, 2], [3]), turn([1, 2, 3, 4], [5]), turn([1, 2, 3, 9, 9], [6]), turn([7], [8]))
+    assert same_trajectories([appends], saved(tmp_path, appends))
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table["prompt_start"].to_pylist() == [0, 3, 3, 0]
+    assert table["prompt_ids"].to_pylist() == [[1, 2], [4], [9, 9], [7]]
+
+
+def test_each_speaker_has_its_own_past(tmp_path):
+    other = dataclasses.replace(turn([5, 6], [7]), agent="user")
+    both = one_trajectory(turn([1], [2]), other, turn([1, 2, 3], [4]))
+    assert same_trajectories([both], saved(tmp_path, both))
+    assert pq.read_table(tmp_path / "t.parquet")["prompt_start"].to_pylist() == [0, 0, 2]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=6), st.lists(st.integers(0, 2), max_size=3)), max_size=6)
+)
+@settings(max_examples=60, deadline=None)
+def test_any_sequence_of_prompts_reads_back(tmp_path_factory, pairs):
+    trajectory = one_trajectory(*(turn(prompt, ids) for prompt, ids in pairs))
+    assert same_trajectories([trajectory], saved(tmp_path_factory.mktemp("table"), trajectory))
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@dataclasses.dataclass
+class Ended:
+    status: str
+    usage: dict
+
+
+class Unknown:
+    pass
+
+
+def test_info_holds_whatever_a_world_puts_there(tmp_path):
+    info = {
+        "array": np.arange(3),
+        "number": np.float32(0.5),
+        "flag": np.bool_(True),
+        "tuple": (1, ("a", None)),
+        "set": {"b", "a"},
+        "nan": float("nan"),
+        "infinite": [-np.inf, np.array([np.nan])],
+        "enum": Colour.RED,
+        "result": Ended("exited", {"cpu": 0.1}),
+        "path": pathlib.Path("/tmp"),
+        "unknown": Unknown(),
+        3: "key",
+        (1, 2): "odd key",
+        "half": "\ud800",
+    }
+    (found,) = saved(tmp_path, one_trajectory(turn(info=info)))
+    expected = {
+        "array": [0, 1, 2],
+        "number": 0.5,
+        "flag": True,
+        "tuple": [1, ["a", None]],
+        "set": ["a", "b"],
+        "nan": None,
+        "infinite": [None, [None]],
+        "enum": 1,
+        "result": {"status": "exited", "usage": {"cpu": 0.1}},
+        "path": "/tmp",
+        "3": "key",
+        "[1,2]": "odd key",
+        "half": "\ud800",
+    }
+    unknown = found.turns[0].info.pop("unknown")
+    assert found.turns[0].info == expected
+    assert unknown.endswith("Unknown>")
+    assert "0x" not in unknown
+
+
+def test_a_value_that_contains_itself_is_named_not_followed():
+    loop: list = []
+    loop.append(loop)
+    assert json.loads(to_json({"loop": loop})) == "a dict that contains itself"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(json_values)
+@settings(max_examples=100, deadline=None)
+def test_plain_values_pass_json_unchanged(value):
+    assert json.loads(to_json(value)) == value
+
+
+def test_text_that_no_file_takes_stays_readable(tmp_path):
+    (found,) = saved(tmp_path, one_trajectory(turn(observation="a\ud800b", anchor="other")))
+    assert found.turns[0].observation == "a\\ud800b"
+
+
+def test_values_that_are_not_finite_are_kept_where_they_are_numbers(tmp_path):
+    strange = turn(reward=float("nan"), rewards={"goal": float("nan")})
+    (found,) = saved(tmp_path, one_trajectory(strange))
+    assert np.isnan(found.turns[0].reward)
+    assert np.isnan(found.turns[0].rewards["goal"])
+    assert same_trajectories([one_trajectory(strange)], [found])
+
+
+def test_a_wrong_number_of_advantages_is_refused(tmp_path):
+    with pytest.raises(DataError, match="1 trajectories but 2 advantages"):
+        write_trajectories(tmp_path / "a", [one_trajectory(turn())], [np.zeros(1), np.zeros(1)])
+    with pytest.raises(DataError, match="1 turns but 2 advantages"):
+        write_trajectories(tmp_path / "b", [one_trajectory(turn())], [np.zeros(2)])
+
+
+def test_a_value_that_does_not_fit_its_column_is_named(tmp_path):
+    with pytest.raises(DataError, match="'seed'.*int64"):
+        write_trajectories(tmp_path / "t", [one_trajectory(turn(), seed=2**70)])
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "text"])
+def test_a_damaged_file_is_a_clear_error(tmp_path, damage):
+    path = tmp_path / "t.parquet"
+    write_trajectories(path, random_trajectories(0))
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 0xFF
+    path.write_bytes(
+        {"truncate": path.read_bytes()[:-100], "flip": bytes(data), "empty": b"", "text": b"x" * 99}[damage]
+    )
+    with pytest.raises(DataError, match=r"t\.parquet"):
+        read_trajectories(path)
+
+
+def test_a_table_of_another_schema_version_is_refused(tmp_path):
+    write_trajectories(tmp_path / "t.parquet", [one_trajectory(turn())])
+    table = pq.read_table(tmp_path / "t.parquet")
+    newer = table.set_column(0, table.schema.field(0), [pa.array([99], pa.int16())])
+    pq.write_table(newer, tmp_path / "newer.parquet")
+    with pytest.raises(DataError, match=r"schema version \[99\], this agentrl reads 1"):
+        read_trajectories(tmp_path / "newer.parquet")
+    pq.write_table(table.drop_columns(["schema_version"]), tmp_path / "other.parquet")
+    with pytest.raises(DataError, match="not a table of trajectories"):
+        read_trajectories(tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"reward": 0.25}, "reward of turn 0"),
+        ({"action": "else"}, "action of turn 0"),
+        ({"info": {"success": True}}, "of turn 0"),
+        ({"completion": turn([1, 2], [4]).completion}, "ids of turn 0"),
+        ({"completion": turn([9, 2], [3]).completion}, "prompt_ids of turn 0"),
+    ],
+)
+def test_a_difference_is_found_and_named(change, where):
+    base = turn([1, 2], [3])
+    one, other = one_trajectory(base), one_trajectory(dataclasses.replace(base, **change))
+    assert where in first_difference([one], [other])
+    assert not same_trajectories([one], [other])
+    assert not same_trajectories([one], [])
+
+
+def test_seconds_make_no_difference():
+    assert same_trajectories([one_trajectory(turn(), seconds=1.0)], [one_trajectory(turn(), seconds=2.0)])
+
+
+def test_files_are_far_smaller_than_the_repeated_prompts(tmp_path):
+    rng = np.random.default_rng(0)
+    turns, prompt = [], rng.integers(0, 50_000, 100)
+    for _ in range(200):
+        turns.append(turn(prompt, [1, 2]))
+        prompt = np.concatenate((prompt, [1, 2], rng.integers(0, 50_000, 20)))
+    trajectory = one_trajectory(*turns)
+    assert same_trajectories([trajectory], saved(tmp_path, trajectory))
+    whole = sum(t.completion.prompt_ids.nbytes for t in turns)
+    assert (tmp_path / "t.parquet").stat().st_size < whole / 20
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "trajectories.parquet"
+    trajectories = random_trajectories(5, count=30)
+    write_trajectories(path, trajectories, random_advantages(5, trajectories))
+    return path
+
+
+def test_pandas_opens_the_table(table):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_parquet(table)
+    assert len(frame) == pq.read_metadata(table).num_rows
+    assert frame.groupby("trajectory").reward.sum().notna().any()
+
+
+def test_duckdb_opens_the_table(table):
+    duckdb = pytest.importorskip("duckdb")
+    query = f"select count(*), max(len(ids)), count(info->'admissible') from '{table}'"
+    rows, longest, listed = duckdb.connect().execute(query).fetchone()
+    assert rows == pq.read_metadata(table).num_rows
+    assert longest > 0
+    assert listed > 0
+
+
+def test_polars_opens_the_table(table):
+    polars = pytest.importorskip("polars")
+    frame = polars.read_parquet(table)
+    assert frame.height == pq.read_metadata(table).num_rows
+    assert frame["ids"].dtype == polars.List(polars.Int32)
+
+
+def test_datasets_opens_the_table(table, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_parquet(str(table), cache_dir=str(tmp_path))
+    assert len(rows) == pq.read_metadata(table).num_rows
+    assert rows.features["logprobs"].feature.dtype == "float32"
