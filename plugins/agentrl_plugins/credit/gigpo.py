@@ -1,0 +1,80 @@
+"""GiGPO: the episode against its group, plus the turn against the turns taken in the same state."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+import agentrl
+from agentrl_plugins.credit.anchors import anchor_groups
+from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.turns import FlatTurns, read_turns
+
+
+@agentrl.hookimpl
+def register_credits(register: Any) -> None:
+    register("gigpo", gigpo)
+
+
+def gigpo(
+    trajectories: Sequence[agentrl.Trajectory],
+    *,
+    gamma: float = 0.95,
+    step_weight: float = 1.0,
+    std: bool = False,
+    statistics: Literal["trajectory", "turn"] = "trajectory",
+    invalid_penalty: float = 0.1,
+    similarity: float | None = None,
+    ddof: Literal[0, 1] = 1,
+    epsilon: float = 1e-6,
+    lone: Lone = "zero",
+    reward_weights: dict[str, float] | None = None,
+) -> agentrl.Advantages:
+    """Turn t of trajectory i gets A^E + step_weight · A^S (Feng et al., 2505.10978, equations 3, 6, 7 and 8).
+
+    1. G_t = r_t + gamma · G_{t+1} over the rewards of the world (eq. 6; 0.95 in the authors' recipes).
+    2. Invalid turns (`turn.invalid`) lose `invalid_penalty` in their own episode score and their own G_t, after
+       step 1, so that no other turn hears of it (authors' code, 0.1 beside a success reward of 10; 0 switches it off).
+    3. A^E (eq. 3): the episode score R_i against the group. `statistics="trajectory"` takes mean and deviation over
+       the trajectories' R as the paper does; `"turn"` over the scores of all turns, as the authors' code does, so
+       that long trajectories weigh more.
+    4. A^S (eq. 7): G_t against all turns of the group with an equal anchor. The anchor is `Turn.anchor`: what the
+       world gives as `info["anchor"]` before the action, else the observation. `similarity` also merges anchors whose
+       texts are that much alike (0.95 in the authors' code), by greedy first fit. A lone anchor gets 0.
+    5. `step_weight=1` is the paper's ω; 0.4 to 1.2 do about as well there.
+
+    `std=False` only centres both terms, the default of the authors' code; `std=True` divides both by std + `epsilon`
+    (`ddof=1`, 1e-6: authors' code). `lone="zero"`: no episode term for a group of one (authors' code: `"raw"`).
+    Scores or returns without variance give exactly 0, and with `std=True` an invalid turn costs nothing in the
+    episode term of such a group, because no scale exists there. `reward_weights` combines named rewards (default:
+    `turn.reward`). Raises DataError for failed trajectories, ConfigError for a gamma or similarity out of range.
+
+    By hand, gamma 0.5: from x, one trajectory reaches the goal through y and one stops. R = 1, 0 gives A^E = ±0.5; at
+    x, G = 0.5 and 0 gives A^S = ±0.25; y is a lone anchor:
+
+    >>> def play(*pairs):
+    ...     turns = [agentrl.Turn(at, agentrl.Completion("go"), "go", reward, at) for at, reward in pairs]
+    ...     return agentrl.Trajectory(tuple(turns), agentrl.Task("train", 0), "g", agentrl.Outcome.TERMINATED)
+    >>> [a.tolist() for a in gigpo([play(("x", 0), ("y", 1)), play(("x", 0))], gamma=0.5)]
+    [[0.75, 0.5], [-0.75]]
+    """
+    turns = read_turns(trajectories, reward_weights)
+    penalty = np.array([invalid_penalty if turn.invalid else 0.0 for turn in turns.turns])
+    convention = Convention(std, ddof, epsilon, lone)
+    episode = (_per_trajectory if statistics == "trajectory" else _per_turn)(turns, penalty, convention)
+    step, _ = relative(
+        turns.returns_to_go(gamma) - penalty, anchor_groups(turns, similarity), Convention(std, ddof, epsilon)
+    )
+    return turns.split(episode + step_weight * step)
+
+
+def _per_trajectory(turns: FlatTurns, penalty: agentrl.Floats, convention: Convention) -> agentrl.Floats:
+    episode, divisor = relative(turns.returns, turns.group, convention)
+    return episode[turns.trajectory] - penalty / divisor[turns.group][turns.trajectory]
+
+
+def _per_turn(turns: FlatTurns, penalty: agentrl.Floats, convention: Convention) -> agentrl.Floats:
+    scores = turns.returns[turns.trajectory] - penalty
+    group = turns.group[turns.trajectory]
+    alone = np.bincount(turns.group)[group] == 1  # one trajectory, though it may have many turns
+    return np.where(alone & (convention.lone == "zero"), 0.0, relative(scores, group, convention)[0])

@@ -1,0 +1,68 @@
+"""Return-to-go: what came after a turn, against what usually comes."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+import agentrl
+from agentrl_plugins.credit.statistics import Lone, group_statistics
+from agentrl_plugins.credit.turns import FlatTurns, read_turns
+
+
+@agentrl.hookimpl
+def register_credits(register: Any) -> None:
+    register("return_to_go", return_to_go)
+
+
+def return_to_go(
+    trajectories: Sequence[agentrl.Trajectory],
+    *,
+    gamma: float = 1.0,
+    baseline: Literal["none", "group", "turn"] = "group",
+    lone: Lone = "zero",
+    reward_weights: dict[str, float] | None = None,
+) -> agentrl.Advantages:
+    """Turn t gets G_t - baseline, where G_t = r_t + gamma · G_{t+1}.
+
+    `baseline="none"` is REINFORCE with return-to-go (Williams 1992; Sutton and Barto, section 13.3). `"group"`
+    subtracts the mean over the group's trajectories of G at their first turn, an estimate of the value of the start
+    (ibid., section 13.4). `"turn"` subtracts the mean of G_t over the group at the same turn index; a trajectory that
+    has ended counts as 0 there, because leaving it out is biased when the policy chooses where to stop.
+
+    With a baseline, a group of one gets 0 (`lone="raw"`: plain G_t), and equal trajectories get exactly 0.
+    `gamma=1.0` is the undiscounted objective. `reward_weights` combines named rewards (default: `turn.reward`).
+    Raises DataError for failed trajectories.
+
+    By hand, gamma 0.5: rewards 0, 1 give G = 0.5, 1; the reward 0 gives 0. The starts have mean 0.25, and turn 1 has
+    mean (1 + 0) / 2:
+
+    >>> def play(*rewards):
+    ...     turns = [agentrl.Turn("", agentrl.Completion("go"), "go", reward, "") for reward in rewards]
+    ...     return agentrl.Trajectory(tuple(turns), agentrl.Task("train", 0), "g", agentrl.Outcome.TERMINATED)
+    >>> [a.tolist() for a in return_to_go([play(0, 1), play(0)], gamma=0.5)]
+    [[0.25, 0.75], [-0.25]]
+    >>> [a.tolist() for a in return_to_go([play(0, 1), play(0)], gamma=0.5, baseline="turn")]
+    [[0.25, 0.5], [-0.25]]
+    """
+    turns = read_turns(trajectories, reward_weights)
+    later = turns.returns_to_go(gamma)
+    if baseline == "none":
+        return turns.split(later)
+    expected = _mean_of_starts(turns, later) if baseline == "group" else _mean_at_turn(turns, later)
+    alone = np.bincount(turns.group)[turns.group[turns.trajectory]] == 1
+    return turns.split(np.where(alone, later if lone == "raw" else 0.0, later - expected))
+
+
+def _mean_of_starts(turns: FlatTurns, later: agentrl.Floats) -> agentrl.Floats:
+    starts = later[turns.ends - turns.lengths]  # [B]
+    return group_statistics(starts, turns.group).mean[turns.group][turns.trajectory]
+
+
+def _mean_at_turn(turns: FlatTurns, later: agentrl.Floats) -> agentrl.Floats:
+    index = np.arange(len(later)) - (turns.ends - turns.lengths)[turns.trajectory]
+    group = turns.group[turns.trajectory]
+    _, cell = np.unique(group * (turns.lengths.max(initial=0) + 1) + index, return_inverse=True)
+    going = group_statistics(later, cell)
+    members = np.bincount(turns.group)[group]
+    return going.mean[cell] * (going.count[cell] / members)  # exact where nobody has ended: the share is 1
