@@ -1,0 +1,134 @@
+"""Tiny: a small Qwen3-style model made from numbers, with a tokenizer trained on text the world produced."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import agentrl
+
+WORDS = r" ?\p{L}+ \p{N}+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"
+NAMES = 512  # at most so many words are taken for names of things
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
+END, PAD = "<|end|>", "<|pad|>"
+TEMPLATE = (
+    "{% if tools %}<|system|>{{ tools | tojson }}{% endif %}"
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@agentrl.hookimpl
+def register_models(register: Any) -> None:
+    register("tiny", tiny)
+
+
+@agentrl.factory
+def tiny(
+    texts: Sequence[str],
+    seed: int = 0,
+    *,
+    layers: int = 4,
+    width: int = 128,
+    heads: int = 4,
+    kv_heads: int = 2,
+    head_width: int = 32,
+    hidden: int | None = None,
+    vocabulary: int = 1024,
+    pieces: Literal["phrases", "words"] = "phrases",
+    max_context: int = 2048,
+    tied: bool = False,
+    init_std: float = 0.02,
+    rope_theta: float = 10_000.0,
+) -> agentrl.Model:
+    """A fresh model with Qwen3's architecture (queries and keys are normalised); the same seed gives the same weights.
+
+    `hidden` is the width inside the MLP, 3 × `width` unless given. `vocabulary` counts 256 bytes, 6 special tokens and
+    what was merged; `pieces` says what merging may not cross (see `train_tokenizer`). The chat template costs one special token per message and one at the end of each answer.
+    """
+    import torch
+    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+
+    from agentrl_plugins.models.language_model import LanguageModel
+
+    if heads % kv_heads:
+        raise agentrl.ConfigError(f"model 'tiny': heads = {heads} must be a multiple of kv_heads = {kv_heads}")
+    tokenizer = train_tokenizer(texts, vocabulary, pieces, max_context)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=3 * width if hidden is None else hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_width,
+        max_position_embeddings=max_context,
+        tie_word_embeddings=tied,
+        initializer_range=init_std,
+        rope_parameters={"rope_type": "default", "rope_theta": rope_theta},
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]):  # the process-wide generator stays where it was
+        torch.manual_seed(seed)
+        module = Qwen3ForCausalLM(config)
+    module.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return LanguageModel(module, tokenizer)
+
+
+def train_tokenizer(
+    texts: Sequence[str], vocabulary: int, pieces: Literal["phrases", "words"], max_context: int
+) -> Any:
+    """Byte-level BPE in which a name such as ` cabinet 3` is one piece, and so soon one token.
+
+    `phrases`: whatever stands between two names on a line is one piece too (`. On the`, `, you see a`); this nearly
+    halves the tokens of a world's sentences. Raises ConfigError when there is no text, or no room for the alphabet.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = [PAD, *ROLES, END]
+    if vocabulary < 256 + len(special):
+        raise agentrl.ConfigError(
+            f"model 'tiny': vocabulary = {vocabulary} is too small; "
+            f"256 bytes and {len(special)} special tokens need {256 + len(special)}"
+        )
+    if not any(texts):
+        raise agentrl.ConfigError("model 'tiny' trains its tokenizer on text the world produced, and was given none")
+    split = pre_tokenizers.Split(Regex(_phrases(texts) if pieces == "phrases" else WORDS), "isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=sorted(byte_level.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=backend,
+        eos_token=END,
+        pad_token=PAD,
+        extra_special_tokens=list(ROLES),
+        chat_template=TEMPLATE,
+        model_max_length=max_context,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _phrases(texts: Sequence[str]) -> str:
+    """A pattern of pieces: names (words that stand before a number somewhere, numbered or not), and what is between."""
+    counts = Counter(word for text in texts for word in re.findall(r"([^\W\d_]+) \d", text))
+    if not counts:
+        return WORDS
+    names = "|".join(sorted(word for word, _ in counts.most_common(NAMES)))
+    name = rf" ?\b(?:{names})\b(?: \p{{N}}+)?"
+    return rf"{name}|\n+|(?:(?!{name})[^\n])+"

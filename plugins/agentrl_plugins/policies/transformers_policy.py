@@ -1,0 +1,189 @@
+"""Transformers: the in-process policy, continuous batching over the model that is being trained."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+
+from agentrl import AgentRLError, Completion, ConfigError, ContextOverflow, Dialogue, Ids, Model, PolicyFault, Sampling
+from agentrl_plugins.policies.engine import Counters, Engine, Request
+from agentrl_plugins.policies.rendering import Renderer
+
+_PASSES = 4  # turns of the event loop given to those just answered, so that their next requests join the next step
+
+
+class TransformersPolicy:
+    """Samples from a LanguageModel in this process.
+
+    Every step of the engine takes all dialogues that wait for a token; a turn computes only what its dialogue added.
+    The randomness of a turn is its dialogue's seed alone, and its log-probs do not depend on who else is in the batch.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        max_tokens: int = 32,
+        max_context: int | None = None,
+        rows: int = 256,
+        prefill_tokens: int = 4096,
+        min_rows: int = 8,
+    ) -> None:
+        """`max_tokens` per turn; `max_context` in tokens, the model's own unless given; `rows` dialogues are kept at once.
+
+        `prefill_tokens` bounds the prompt tokens of one step. Batches are filled up to `min_rows`, because smaller
+        ones round differently. Raises ConfigError for a setting out of range.
+        """
+        limit = getattr(model, "max_context", None)
+        if limit is None:
+            raise ConfigError('policy \'transformers\' needs a language model ([model] name = "tiny" or "pretrained")')
+        max_context = limit if max_context is None else max_context
+        for name, value, low, high in (
+            ("temperature", temperature, 0, np.inf),
+            ("top_p", top_p, 1e-6, 1),
+            ("top_k", top_k, 0, np.inf),
+            ("max_tokens", max_tokens, 1, np.inf),
+            ("max_context", max_context, 2, limit),
+            ("rows", rows, 1, np.inf),
+            ("prefill_tokens", prefill_tokens, 1, np.inf),
+            ("min_rows", min_rows, 1, np.inf),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"policy 'transformers': {name} = {value}; allowed are {low} to {high}")
+        self._sampling = Sampling(temperature, top_p, top_k)
+        self._max_tokens = max_tokens
+        self._engine = Engine(
+            model,
+            self._sampling,
+            max_tokens=max_tokens,
+            max_context=max_context,
+            rows=rows,
+            prefill_tokens=prefill_tokens,
+            min_rows=min_rows,
+        )
+        self._renderer = _renderer(model)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._futures: dict[Request, asyncio.Future[Completion]] = {}
+        self._arrived = 0
+
+    async def act(self, dialogue: Dialogue) -> Completion:
+        prompt = self._prompt(dialogue)
+        budget = min(self._max_tokens, self._engine.max_context - len(prompt))
+        uniforms = np.random.Generator(np.random.Philox(key=dialogue.seed)).random(budget)
+        request = Request(dialogue.key, prompt, uniforms, dialogue.stop)
+        future = self._submit(request)
+        try:
+            return await future
+        finally:
+            if self._futures.pop(request, None) is not None:  # cancelled: nobody waits for it any more
+                self._engine.cancel(request)
+
+    def encode(self, dialogue: Dialogue, text: str) -> Completion:
+        prompt = self._prompt(dialogue)
+        ends = [text.index(stop) + len(stop) for stop in dialogue.stop if stop and stop in text]
+        text = text[: min(ends)] if ends else text
+        ids = self._renderer.ids_of(text)
+        if not ends and self._renderer.end_id is not None:
+            ids = np.append(ids, np.int32(self._renderer.end_id))
+        if len(prompt) + len(ids) > self._engine.max_context:
+            raise ContextOverflow(
+                f"{len(prompt)} + {len(ids)} tokens do not fit into max_context = {self._engine.max_context}"
+            )
+        count = len(ids)
+        return Completion(
+            text,
+            prompt,
+            ids,
+            np.zeros(count, np.float32),
+            versions=np.full(count, self._engine.model.version, np.int32),
+            sampling=self._sampling,
+        )
+
+    def forget(self, key: str) -> None:
+        self._renderer.forget(key)
+        self._engine.forget(key)
+
+    async def refresh(self, model: Model) -> None:
+        if getattr(model, "tokenizer", None) is not self._engine.model.tokenizer:
+            raise ConfigError("refresh: the new model has another tokenizer; make a new policy for it")
+        self._engine.drop(model)
+
+    def metrics(self) -> dict[str, float]:
+        """Counters since the last call; `rows` is the mean number of sampled rows per step."""
+        counts, self._engine.counters = self._engine.counters, Counters()
+        return {
+            "tokens_sampled": float(counts.tokens_sampled),
+            "tokens_prefilled": float(counts.tokens_prefilled),
+            "tokens_reused": float(counts.tokens_reused),
+            "tokens_computed": float(counts.tokens_computed),
+            "seconds": counts.seconds,
+            "steps": float(counts.steps),
+            "rows": counts.rows / max(1, counts.steps),
+        }
+
+    def close(self) -> None:
+        """Free all memory; the policy can still be used, from scratch."""
+        self._engine.close()
+
+    def _prompt(self, dialogue: Dialogue) -> Ids:
+        prompt = self._renderer.prompt(dialogue)
+        if len(prompt) > self._engine.max_context - 1:
+            raise ContextOverflow(
+                f"a prompt of {len(prompt)} tokens leaves no room in max_context = {self._engine.max_context}"
+            )
+        return prompt
+
+    def _submit(self, request: Request) -> asyncio.Future[Completion]:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what an earlier event loop left behind has nobody to wait for it
+            self._engine.abandon()
+            self._futures.clear()
+            self._loop, self._serving = loop, None
+        future = self._futures[request] = loop.create_future()
+        self._engine.submit(request)
+        self._arrived += 1
+        if self._serving is None or self._serving.done():
+            self._serving = loop.create_task(self._serve())
+        return future
+
+    async def _serve(self) -> None:
+        """Step while there is work; a step that fails fails every request in it, and the next one starts afresh."""
+        while self._engine.busy:
+            try:
+                finished = self._engine.step()
+            except Exception as error:  # whatever torch or the model may raise, those who wait must hear of it
+                self._fail(error)
+                return
+            for request, completion in finished:
+                future = self._futures.pop(request, None)
+                if future is not None and not future.done():
+                    future.set_result(completion)
+            await self._give_way(len(finished))
+
+    async def _give_way(self, answered: int) -> None:
+        before = self._arrived
+        await asyncio.sleep(0)
+        for _ in range(_PASSES if answered else 0):
+            if self._arrived - before >= answered:
+                return
+            await asyncio.sleep(0)
+
+    def _fail(self, error: Exception) -> None:
+        fault = error if isinstance(error, AgentRLError) else PolicyFault(f"{type(error).__name__}: {error}")
+        if fault is not error:
+            fault.__cause__ = error
+        self._engine.close()
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            if not future.done():
+                future.set_exception(fault)
+
+
+def _renderer(model: Any) -> Renderer:
+    return Renderer(model.tokenizer, model.stop_ids)
