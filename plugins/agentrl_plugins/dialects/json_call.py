@@ -1,0 +1,49 @@
+"""JSON calls: the whole completion is a call, a list of calls, or a message; a code fence around them is fine."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import agentrl
+from agentrl import Reading, ToolAction
+from agentrl_plugins.dialects import tool_text
+
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_MARKS = (*tool_text.THOUGHTS, "```")
+
+
+@agentrl.hookimpl
+def register_dialects(register: Any) -> None:
+    register("json_call", JsonCall)
+
+
+class JsonCall:
+    """`{"name": …, "arguments": …}`, or a list of these; text that does not start like JSON is a message.
+
+    What stands before `</think>` is thought, and left out.
+
+    >>> JsonCall().read('[{"name": "find", "arguments": {"card": "C7"}}]').action
+    '{"name": "find", "arguments": {"card": "C7"}}'
+    >>> JsonCall().write("It is due on Monday.")
+    'It is due on Monday.'
+    """
+
+    instructions = (
+        'To call a tool, write {"name": …, "arguments": {…}} and nothing else, or a JSON list of such calls. '
+        "Any other text is said to the user."
+    )
+    stop: tuple[str, ...] = ()
+
+    def write(self, action: str) -> str:
+        said = ToolAction.read(action)
+        if said.error:
+            return action
+        return tool_text.unmarked(said.write(), _MARKS) if said.calls else tool_text.message(said, _MARKS)
+
+    def read(self, text: str) -> Reading:
+        said, cut = tool_text.spoken(text)
+        if cut:
+            return Reading("", cut)
+        fenced = _FENCE.match(said)
+        return tool_text.reading(fenced.group(1) if fenced else said)

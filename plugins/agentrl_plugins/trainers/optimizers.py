@@ -1,0 +1,156 @@
+"""Optimizer: AdamW or Muon over the trainable parameters, with schedule, gradient clipping and float32 masters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from agentrl import ConfigError, PolicyFault
+from agentrl_plugins.trainers.workers import Workers
+
+_LANES = 4  # Muon's matrices are dealt out to so many optimisers, which workers step side by side
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Share of the learning rate over time, which is counted in updates and runs on inside them."""
+
+    kind: Literal["constant", "linear", "cosine"]
+    warmup_updates: float
+    total_updates: int | None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a schedule that never ends."""
+        if self.kind != "constant" and (self.total_updates or 0) <= self.warmup_updates:
+            raise ConfigError(
+                f"schedule {self.kind!r} ends at total_updates, which must be above warmup_updates = "
+                f"{self.warmup_updates}, not {self.total_updates}; give the number of updates of the stage"
+            )
+
+    def share(self, begin: float, end: float) -> float:
+        """For a step from `begin` to `end`, as 2.5 to 3.0 for the second of two steps in the third update.
+
+        >>> [Schedule("linear", 1.0, 5).share(t, t + 0.5) for t in (0.0, 0.5, 1.0, 2.0, 4.5, 9.0)]
+        [0.5, 1.0, 1.0, 0.75, 0.125, 0.0]
+        """
+        if end < self.warmup_updates:
+            return end / self.warmup_updates
+        if self.kind == "constant" or self.total_updates is None:
+            return 1.0
+        rest = (begin - self.warmup_updates) / (self.total_updates - self.warmup_updates)
+        rest = min(1.0, max(0.0, rest))
+        return 1 - rest if self.kind == "linear" else (1 + math.cos(math.pi * rest)) / 2
+
+
+class Optimizer:
+    """Steps the trainable parameters of a module.
+
+    Weights that are not float32 are stepped on a float32 copy, because a learning rate of 1e-6 is lost in bfloat16.
+    Matrices decay, vectors do not.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        base: Any,
+        *,
+        kind: Literal["adamw", "muon"],
+        learning_rate: float,
+        matrix_learning_rate: float,
+        weight_decay: float,
+        betas: tuple[float, float],
+        clip_norm: float | None,
+        schedule: Schedule,
+    ) -> None:
+        """`base`: the transformers model, which knows its embeddings (they and vectors take AdamW, not Muon)."""
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self._masters = [_master(parameter) for parameter in self.parameters]
+        self._clip_norm, self._schedule, self._learning_rate = clip_norm, schedule, learning_rate
+        ends = {id(layer.weight) for layer in (base.get_input_embeddings(), base.get_output_embeddings()) if layer}
+        hidden = [parameter.ndim == 2 and id(parameter) not in ends for parameter in self.parameters]
+        pairs = list(zip(self._masters, hidden, strict=True))
+        matrices = [master for master, inside in pairs if inside and kind == "muon"]
+        others = [master for master, inside in pairs if not (inside and kind == "muon")]
+        groups = [
+            {"params": [master for master in others if master.ndim > 1], "weight_decay": weight_decay},
+            {"params": [master for master in others if master.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self._parts: list[tuple[torch.optim.Optimizer, float]] = []
+        if others:
+            fused = others[0].device.type in ("cpu", "cuda")
+            groups = [group for group in groups if group["params"]]
+            self._parts.append((torch.optim.AdamW(groups, learning_rate, betas, fused=fused), learning_rate))
+        for lane in filter(None, (matrices[lane::_LANES] for lane in range(_LANES))):
+            self._parts.append((torch.optim.Muon(lane, matrix_learning_rate, weight_decay), matrix_learning_rate))
+
+    def zeros(self) -> list[torch.Tensor]:
+        """Float32 sums for the gradients of one minibatch."""
+        return [torch.zeros_like(master) for master in self._masters]
+
+    def step(
+        self, gradients: Sequence[torch.Tensor], begin: float, end: float, workers: Workers
+    ) -> tuple[float, float]:
+        """Clip and step, in the schedule from `begin` to `end`; the norm before clipping and the learning rate.
+
+        Raises PolicyFault, and changes nothing, where a gradient is not finite.
+        """
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if not math.isfinite(norm):
+            raise PolicyFault(
+                f"the gradient is not finite (norm {norm}); nothing was changed by this step. A smaller learning rate, "
+                "clip_norm or float32 weights usually help; the last checkpoint is whole."
+            )
+        if self._clip_norm and norm > self._clip_norm:
+            for gradient in gradients:
+                gradient.mul_(self._clip_norm / norm)
+        share = self._schedule.share(begin, end)
+        for master, gradient in zip(self._masters, gradients, strict=True):
+            master.grad = gradient
+        for optimizer, rate in self._parts:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+        for _ in workers.map(lambda part: part[0].step(), self._parts):
+            pass
+        with torch.no_grad():
+            for parameter, master in zip(self.parameters, self._masters, strict=True):
+                master.grad = None
+                if master is not parameter:
+                    parameter.copy_(master)
+        return norm, self._learning_rate * share
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the weights themselves, as tensors and plain data."""
+        copies = [
+            None if master is parameter else master.detach()
+            for parameter, master in zip(self.parameters, self._masters, strict=True)
+        ]
+        return {
+            "parts": [optimizer.state_dict() for optimizer, _ in self._parts],
+            "masters": copies,
+            "shapes": self._shapes(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Raises ValueError or KeyError where the state is of another optimiser or model."""
+        parts, masters = state["parts"], state["masters"]
+        if state["shapes"] != self._shapes() or len(parts) != len(self._parts):
+            raise ValueError("other parameters or another optimiser")
+        for (optimizer, _), own in zip(self._parts, parts, strict=True):
+            optimizer.load_state_dict(own)
+        with torch.no_grad():
+            for master, copy in zip(self._masters, masters, strict=True):
+                if copy is not None:
+                    master.copy_(copy)
+
+    def _shapes(self) -> list[list[int]]:
+        return [list(parameter.shape) for parameter in self.parameters]
+
+
+def _master(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+    if parameter.dtype == torch.float32:
+        return parameter
+    return torch.nn.Parameter(parameter.detach().float())

@@ -1,0 +1,278 @@
+"""PackedTrainer: policy-gradient and cloning updates on rows without padding, as fast as a small machine allows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import pickle
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from agentrl import (
+    Advantages,
+    ConfigError,
+    DataError,
+    Floats,
+    Logprobs,
+    Loss,
+    PolicyFault,
+    RecordError,
+    Row,
+    Trajectory,
+    training_rows,
+)
+from agentrl_plugins.trainers.batching import microbatches, token_weights
+from agentrl_plugins.trainers.batching import minibatches as make_minibatches
+from agentrl_plugins.trainers.kernels import set_gradient_products, speed_up_norms
+from agentrl_plugins.trainers.optimizers import Optimizer, Schedule
+from agentrl_plugins.trainers.reference import Reference
+from agentrl_plugins.trainers.scoring import Pack, forward, loss_batch
+from agentrl_plugins.trainers.tally import Piece, Tally, measures
+from agentrl_plugins.trainers.workers import Workers
+
+FILE, COUNTERS = "trainer.pt", "trainer.json"
+_SMALL = 50_000_000  # parameters; a larger model keeps all cores busy with one micro-batch
+_STREAM = 0x7061636B  # sets the trainer's random numbers apart from others made with the same seed
+
+
+class PackedTrainer:
+    """Trains a language model on the tokens it sampled.
+
+    An update cuts the trajectories into rows, shuffles them into `epochs` × minibatches, and makes one optimiser step
+    for each: `minibatches` per epoch, or one for every `minibatch_tokens` row tokens. A minibatch runs in
+    micro-batches of at most `microbatch_tokens` (unless given, 16,384 on a GPU; on a CPU 2,048, fewer where a worker
+    would idle), which change nothing but speed, memory and rounding. On a CPU, `workers` micro-batches run at once,
+    each on one core (a small model: as many as torch has threads; a large one: 1, on all cores). The weights that come
+    out do not depend on their number, bit by bit, if `microbatch_tokens` is given. `gradient_products="bfloat16"`
+    makes the backward pass of a float32 model faster where the processor has such products, to about three digits.
+
+    Time in the schedule is counted in updates, fractions allowed: `warmup_updates=0.1` warms up over the first tenth
+    of the first update, and `linear` and `cosine` reach 0 after `total_updates`. `optimizer="muon"` steps the hidden
+    matrices with Muon at `matrix_learning_rate`, all else with AdamW. `reference="initial"` keeps the weights of the
+    start for the loss's reference term, and reports the drift also where it has none. Dropout stays off, so that the
+    first forward pass gives the engine's log-probs; `logprob_gap` is by how much it does not.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Loss,
+        seed: int = 0,
+        *,
+        optimizer: Literal["adamw", "muon"] = "adamw",
+        learning_rate: float = 1e-4,
+        matrix_learning_rate: float = 0.02,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.95),
+        schedule: Literal["constant", "linear", "cosine"] = "constant",
+        warmup_updates: float = 0.0,
+        total_updates: int | None = None,
+        clip_norm: float | None = 1.0,
+        epochs: int = 1,
+        minibatches: int = 1,
+        minibatch_tokens: int | None = None,
+        microbatch_tokens: int | None = None,
+        reference: Literal["none", "initial"] = "none",
+        workers: int | None = None,
+        gradient_products: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        """Raises ConfigError for a setting out of range, and for a model that is no language model."""
+        if not hasattr(model, "module"):
+            raise ConfigError('trainer \'packed\' needs a language model ([model] name = "tiny" or "pretrained")')
+        _check_positive(
+            learning_rate=learning_rate,
+            matrix_learning_rate=matrix_learning_rate,
+            clip_norm=clip_norm,
+            epochs=epochs,
+            minibatches=minibatches,
+            minibatch_tokens=minibatch_tokens,
+            microbatch_tokens=microbatch_tokens,
+            workers=workers,
+        )
+        if minibatch_tokens is not None and minibatches != 1:
+            raise ConfigError("trainer 'packed': give minibatches or minibatch_tokens, not both")
+        self.model, self.loss = model, loss
+        self._epochs, self._minibatches, self._minibatch_tokens = epochs, minibatches, minibatch_tokens
+        self._random = np.random.default_rng([seed, _STREAM])
+        self._updates = 0
+        self.progress = 0.0  # share of the update under way that is done, for displays
+        self._microbatch_tokens = microbatch_tokens
+        self._one_core = model.device.type == "cpu" and (_is_small(model.module) or (workers or 1) > 1)
+        self._workers = Workers(workers or (torch.get_num_threads() if self._one_core else 1))
+        speed_up_norms(model.module)
+        set_gradient_products(model.module, getattr(torch, gradient_products))
+        self._optimizer = Optimizer(
+            model.module,
+            model.base,
+            kind=optimizer,
+            learning_rate=learning_rate,
+            matrix_learning_rate=matrix_learning_rate,
+            weight_decay=weight_decay,
+            betas=betas,
+            clip_norm=clip_norm,
+            schedule=Schedule(schedule, warmup_updates, total_updates),
+        )
+        self._reference = Reference(model) if reference == "initial" else None
+
+    def update(self, trajectories: Sequence[Trajectory], advantages: Advantages) -> dict[str, float]:
+        """One update, and what happened in it.
+
+        Raises DataError for a failed trajectory, for arrays that do not fit each other and where nothing was sampled;
+        PolicyFault, before the step that it would have spoilt, for a loss or gradient that is not finite.
+        """
+        started = time.perf_counter()
+        rows = training_rows(trajectories, advantages)
+        if not rows:
+            raise DataError(
+                f"none of the {len(trajectories)} trajectories has a sampled token, so there is nothing to train on; "
+                "a policy without tokens (a script, a person) needs an encoder"
+            )
+        tally, self.progress = Tally(), 0.0
+        with self._workers.alone() if self._one_core else contextlib.nullcontext():
+            references = self._references(rows)
+            plan = [members for _ in range(self._epochs) for members in self._shuffled(rows)]
+            for number, members in enumerate(plan):
+                begin, end = (self._updates + step / len(plan) for step in (number, number + 1))
+                own = references and [references[i] for i in members]
+                self._step([rows[i] for i in members], own, begin, end, tally)
+                self.progress = (number + 1) / len(plan)
+        self._updates += 1
+        idle = sum(self._idle(row) for row in rows)
+        counts = {"rows": float(len(rows)), "rows_skipped": float(idle)}
+        return _recorded_entropy(trajectories) | tally.metrics(time.perf_counter() - started) | counts
+
+    def save(self, folder: Path) -> None:
+        """Write optimiser, schedule, shuffling and reference; OSError or RecordError where that fails."""
+        folder.mkdir(parents=True, exist_ok=True)
+        counters = {"updates": self._updates, "random": self._random.bit_generator.state}
+        (folder / COUNTERS).write_text(json.dumps(counters) + "\n")
+        reference = self._reference.state() if self._reference else {}
+        try:
+            torch.save({"optimizer": self._optimizer.state(), "reference": reference}, folder / FILE)
+        except RuntimeError as error:  # torch's own writer hides the OSError
+            raise RecordError(f"{folder / FILE} cannot be written; is the disk full? ({error})") from error
+
+    def load(self, folder: Path) -> None:
+        """Go on where the trainer that wrote the folder stood; the weights are the model's business.
+
+        Raises RecordError where the folder is incomplete, damaged or of another trainer.
+        """
+        try:
+            counters = json.loads((folder / COUNTERS).read_text())
+            state = torch.load(folder / FILE, map_location="cpu", weights_only=True)
+            self._optimizer.restore(state["optimizer"])
+            if self._reference:
+                self._reference.restore(state["reference"])
+            self._random.bit_generator.state = counters["random"]
+            self._updates = int(counters["updates"])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise RecordError(f"{folder} holds no state of this trainer ({type(error).__name__}: {error})") from error
+
+    def close(self) -> None:
+        """End the threads."""
+        self._workers.close()
+
+    def _shuffled(self, rows: Sequence[Row]) -> list[list[int]]:
+        return make_minibatches(
+            rows, self.loss.aggregation, self._random, count=self._minibatches, tokens=self._minibatch_tokens
+        )
+
+    def _idle(self, row: Row) -> bool:
+        """Whether the row cannot move the weights; it still counts in the aggregation."""
+        return self.loss.skips_zero and not row.advantages.any()
+
+    def _step(
+        self, rows: Sequence[Row], references: Sequence[Logprobs] | None, begin: float, end: float, tally: Tally
+    ) -> None:
+        """One optimiser step on a minibatch, from time `begin` to `end`; none where no row can move the weights."""
+        weights = token_weights(rows, self.loss.aggregation, self.loss.scope)
+        live = [i for i, row in enumerate(rows) if not self._idle(row)]
+        jobs = [
+            _Job(
+                [rows[live[i]] for i in part],
+                weights[[live[i] for i in part]],
+                references and [references[live[i]] for i in part],
+            )
+            for part in microbatches([rows[i] for i in live], self._budget([rows[i] for i in live]))
+        ]
+        if not jobs:
+            return
+        sums = self._optimizer.zeros()
+        for piece in self._workers.map(self._gradients, jobs):
+            for total, gradient in zip(sums, piece.gradients, strict=True):
+                total.add_(gradient)
+            tally.add_piece(piece)
+        norm, rate = self._optimizer.step(sums, begin, end, self._workers)
+        tally.add_step(norm, rate)
+
+    def _gradients(self, job: _Job) -> Piece:
+        """Forward and backward through one micro-batch; runs in a worker."""
+        module = self.model.module
+        pack = Pack.of(job.rows, self.loss.scope)
+        result = forward(module, pack, want_entropy="entropy" in self.loss.needs)
+        batch = loss_batch(pack, result, job.weights, job.references)
+        loss, metrics = self.loss(batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise PolicyFault(
+                f"the loss is {value} on trajectories {sorted({row.trajectory for row in job.rows})} of this update; "
+                "weights, advantages or log-probs are beyond bounds (is the learning rate too high?)"
+            )
+        gradients = torch.autograd.grad(loss, self._optimizer.parameters, materialize_grads=True)
+        return Piece(gradients, value, metrics, *measures(pack, batch, result))
+
+    def _references(self, rows: Sequence[Row]) -> list[Logprobs] | None:
+        """Per row float32 [L], the log-probs of the reference; those that the turns carry come first."""
+        carried = [row.reference for row in rows if row.reference is not None]
+        if len(carried) == len(rows):
+            return carried
+        if self._reference is None:
+            if "reference" in self.loss.needs:
+                raise DataError(
+                    'the loss needs reference log-probs, and not every turn carries them; set reference = "initial" '
+                    'in the trainer, or have a judge write Turn.extras["reference"]'
+                )
+            return None
+        return self._reference.score(rows, self._budget(rows), self._workers)
+
+    def _budget(self, rows: Sequence[Row]) -> int:
+        """Tokens of one micro-batch."""
+        if self._microbatch_tokens is not None:
+            return self._microbatch_tokens
+        if self.model.device.type != "cpu":
+            return 16384
+        share = sum(len(row.ids) for row in rows) / self._workers.count
+        return int(min(2048, max(256, 1.25 * share)))  # no more parts than workers need, even if rows differ in length
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One micro-batch: its rows, the weight of each row's tokens, and the reference's log-probs."""
+
+    rows: Sequence[Row]
+    weights: Floats
+    references: Sequence[Logprobs] | None
+
+
+def _is_small(module: torch.nn.Module) -> bool:
+    return sum(parameter.numel() for parameter in module.parameters()) < _SMALL
+
+
+def _recorded_entropy(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Mean entropy per sampled token, in nats, where the engine recorded it."""
+    said = (turn.completion.entropy for trajectory in trajectories for turn in trajectory.turns)
+    known = [entropy for entropy in said if entropy is not None]
+    return {"entropy": float(np.concatenate(known).mean())} if sum(map(len, known)) else {}
+
+
+def _check_positive(**settings: float | None) -> None:
+    for name, value in settings.items():
+        if value is not None and value <= 0:
+            raise ConfigError(f"trainer 'packed': {name} = {value}; it must be above 0")
