@@ -1,0 +1,123 @@
+"""Commands on sandboxes: run a program in one, check one, clean up after killed processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from agentrl.errors import ConfigError
+from agentrl.sandbox import ExecResult, SandboxLimits, SandboxProvider, SandboxSpec
+
+_IN = click.option("--in", "name", default="bubblewrap", show_default=True, help="Which sandbox to use.")
+_SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the sandbox.")
+_LIMITS = SandboxLimits()
+
+
+@click.group()
+def sandbox() -> None:
+    """Run untrusted programs, and check the places where they run."""
+
+
+@sandbox.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_IN
+@_SET
+@click.option("--timeout", "timeout_s", type=float, default=_LIMITS.wall_s, show_default=True, help="Seconds.")
+@click.option("--memory", "memory_mib", type=int, default=_LIMITS.memory_mib, show_default=True, help="MiB.")
+@click.option(
+    "--put", "files", multiple=True, type=click.Path(exists=True, dir_okay=False), help="A file to take along."
+)
+@click.option("--stdin", "-i", "reads", is_flag=True, help="Give it the standard input of this command.")
+@click.option("--json", "as_json", is_flag=True, help="Print how it ended, with its output, as one JSON document.")
+def run(
+    command: tuple[str, ...],
+    name: str,
+    settings: tuple[str, ...],
+    timeout_s: float,
+    memory_mib: int,
+    files: tuple[str, ...],
+    reads: bool,
+    as_json: bool,
+) -> None:
+    """Run COMMAND in a fresh sandbox: `agentrl sandbox run -- python -c 'print(1)'`.
+
+    The exit code is the program's own; 124 after a time-out, 125 where another limit ended it, 128 + N for signal N.
+    """
+    from pathlib import Path
+
+    spec = SandboxSpec(limits=SandboxLimits(wall_s=timeout_s, memory_mib=memory_mib))
+    with _provider(name, settings) as provider, provider.create(spec) as place:
+        place.put_tree({Path(file).name: Path(file).read_bytes() for file in files})
+        stdin = sys.stdin.buffer.read() if reads else b""
+        result = place.exec(command, stdin=stdin, on_output=None if as_json else _hand_on)
+        if as_json:
+            shown = {**result.to_data(), "stdout": result.stdout.text, "stderr": result.stderr.text}
+            click.echo(json.dumps({**shown, "grade": place.grade()}, indent=2))
+        elif result.status not in ("exited", "signalled"):
+            click.echo(f"agentrl: ended: {result.status.replace('_', ' ')} {result.reason}".rstrip(), err=True)
+    sys.exit(_exit_code(result))
+
+
+@sandbox.command()
+@click.argument("name", default="bubblewrap")
+@_SET
+@click.option("--contract", "contract_only", is_flag=True, help="Leave out the escape suite.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def check(name: str, settings: tuple[str, ...], contract_only: bool, as_json: bool) -> None:
+    """Put a sandbox through the contract and the escape suite."""
+    sys.exit(check_and_say(_provider(name, settings), name, escapes=not contract_only, as_json=as_json))
+
+
+@sandbox.command()
+@_IN
+@_SET
+def reap(name: str, settings: tuple[str, ...]) -> None:
+    """Remove what killed processes left behind on this machine."""
+    with _provider(name, settings) as provider:
+        for line in provider.reap() or ["nothing was left behind"]:
+            click.echo(line)
+
+
+def check_and_say(provider: SandboxProvider, name: str, *, escapes: bool = True, as_json: bool = False) -> int:
+    """Run the kit and print what it found; the exit code."""
+    from agentrl.sandbox_checks import ATTEMPTS, check_sandbox
+
+    with provider:
+        report = check_sandbox(provider, name=name, attempts=ATTEMPTS if escapes else [])
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        for result in report.results:
+            mark = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}[result.verdict]
+            click.echo(f"{mark} {result.check.replace('_', ' ')}{': ' + result.detail if result.detail else ''}")
+    return 0 if report.passed else 1
+
+
+def _provider(name: str, settings: tuple[str, ...]) -> SandboxProvider:
+    from agentrl.config import read_tables
+    from agentrl.host import default_host
+    from agentrl.registry import Spec
+
+    table = read_tables({"part": {"name": name}}, [f"part.{setting}" for setting in settings])["part"]
+    provider: Any = default_host().build(Spec.from_table("sandbox", table))
+    obstacle = provider.obstacle()
+    if obstacle:
+        raise ConfigError(f"the sandbox {name!r} does not work on this machine: {obstacle}")
+    return provider  # type: ignore[no-any-return]
+
+
+def _hand_on(stream: str, data: bytes) -> None:
+    target = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
+    target.write(data)
+    target.flush()
+
+
+def _exit_code(result: ExecResult) -> int:
+    if result.status == "timeout":
+        return 124
+    if result.status not in ("exited", "signalled"):
+        return 125
+    return result.exit_code if result.exit_code is not None else 128 + (result.signal or 0)

@@ -1,0 +1,145 @@
+"""The writable files of a sandbox: layers in memory, stacked by overlayfs so that a snapshot copies nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from agentrl_sandboxes.inside import files, kernel
+
+PLACES = {"workspace": "/workspace", "tmp": "/tmp", "home": "/home/agent", "shm": "/dev/shm"}
+"""Directory of a layer → where a program sees it. All of them are part of a snapshot."""
+
+_MAX_DEPTH = 40  # names of all layers have to fit into one page of mount options
+_FLAGS = kernel.NOSUID | kernel.NODEV
+
+
+class Workspace:
+    """What programs may write to: frozen layers below, one that takes the changes on top.
+
+    Paths are relative to the warden's folder, which is the current directory. `ids` own the files; None means that
+    the caller's own ids do. Without `overlay` layers are copied instead of stacked.
+    """
+
+    def __init__(self, name: str, ids: tuple[int, int] | None, disk_bytes: int, overlay: bool, options: str) -> None:
+        self.name, self._ids, self._disk_bytes = name, ids, disk_bytes
+        self._overlay, self._options = overlay, options
+        self._made = self._mounts = 0
+        self.lowers: list[str] = []
+        self.trash: list[str] = []  # views and layers that nobody needs any more
+        self.upper = ""
+        self.view = ""
+
+    def mount(self, lowers: list[str]) -> None:
+        """Show the frozen layers `lowers` (last on top) with a new, empty layer above them."""
+        if self.upper not in lowers:
+            self._throw_away(self.upper)
+        self._throw_away(self.view)
+        self._mounts += 1
+        self.view = f"views/{self.name}.{self._mounts}"
+        os.mkdir(self.view)
+        taken = sum(_used_bytes(layer) for layer in lowers) if self._overlay else 0
+        self.upper, self.lowers = self.new_layer(max(self._disk_bytes - taken, 2**20)), list(lowers)
+        if self._overlay:
+            if not lowers:
+                self._furnish(f"{self.upper}/u")
+            below = ":".join(f"{layer}/u" for layer in reversed(lowers)) or "empty"
+            data = f"lowerdir={below},upperdir={self.upper}/u,workdir={self.upper}/w{self._options}"
+            kernel.mount("overlay", self.view, "overlay", _FLAGS, data)
+            return
+        if lowers:
+            self._copy(lowers[-1], self.upper)
+        else:
+            self._furnish(f"{self.upper}/u")
+        kernel.mount(f"{self.upper}/u", self.view, None, kernel.BIND)
+
+    def unchanged(self) -> bool:
+        """Whether nothing was written since the last freeze, so that the stack below says it all."""
+        return self._overlay and bool(self.lowers) and not os.listdir(f"{self.upper}/u")
+
+    def freeze(self) -> list[str]:
+        """Make everything written so far a frozen stack, and go on in a new layer above it. No cell may be alive."""
+        if self._overlay and len(self.lowers) < _MAX_DEPTH:
+            stack = [*self.lowers, self.upper]
+            self.mount(stack)
+            return stack
+        frozen = self.new_layer(self._disk_bytes)
+        self._copy_tree(self.view, f"{frozen}/u")
+        return [frozen]
+
+    def new_layer(self, size_bytes: int) -> str:
+        """An empty file system in memory that holds at most `size_bytes`, and one file per 4 KiB of them."""
+        self._made += 1
+        layer = f"layers/{self.name}.{self._made}"
+        os.mkdir(layer)
+        nodes = max(size_bytes // 4096, 1024)
+        kernel.mount("tmpfs", layer, "tmpfs", _FLAGS, f"size={size_bytes},nr_inodes={nodes},mode=755")
+        os.mkdir(f"{layer}/u")
+        os.mkdir(f"{layer}/w")
+        if self._ids is not None:
+            os.chown(f"{layer}/u", *self._ids)
+        return layer
+
+    def trees(self) -> list[tuple[int, str]]:
+        """Detached mounts of all places, for a cell to attach."""
+        return [(kernel.clone_tree(f"{self.view}/{place}"), target) for place, target in PLACES.items()]
+
+    def close(self) -> None:
+        """The end of this view and of the top layer, which nobody else knows: both are left in `trash`."""
+        self._throw_away(self.upper)
+        self._throw_away(self.view)
+        self.upper = self.view = ""
+
+    def _throw_away(self, mount_point: str) -> None:
+        if mount_point:
+            self.trash.insert(0, mount_point)  # a view goes before the layers it shows
+
+    def _furnish(self, folder: str) -> None:
+        for place in PLACES:
+            os.mkdir(f"{folder}/{place}")
+            os.chmod(f"{folder}/{place}", 0o755)
+            if self._ids is not None:
+                os.chown(f"{folder}/{place}", *self._ids)
+
+    def _copy(self, source: str, target: str) -> None:
+        self._copy_tree(f"{source}/u", f"{target}/u")
+
+    def _copy_tree(self, source: str, target: str) -> None:
+        files.copy_tree(source, target)
+        if self._ids is not None:
+            for folder, folders, names in os.walk(target):
+                for name in [*folders, *names]:
+                    os.chown(os.path.join(folder, name), *self._ids, follow_symlinks=False)
+
+
+def drop(mount_point: str) -> None:
+    """Free a view or a layer; one that is gone already is fine."""
+    if os.path.isdir(mount_point):
+        with contextlib.suppress(OSError):  # the mount itself may have failed
+            kernel.unmount(mount_point)
+        os.rmdir(mount_point)
+
+
+def overlay_works(options: str) -> bool:
+    """Whether overlayfs can be mounted here with its upper layer in memory, and can hide what is below."""
+    os.mkdir("probe")
+    kernel.mount("tmpfs", "probe", "tmpfs", _FLAGS, "mode=755")
+    try:
+        for name in ("l/d", "u", "w", "m"):
+            os.makedirs(f"probe/{name}")
+        data = f"lowerdir=probe/l,upperdir=probe/u,workdir=probe/w{options}"
+        kernel.mount("overlay", "probe/m", "overlay", _FLAGS, data)
+        os.rmdir("probe/m/d")
+        os.mkdir("probe/m/d")  # needs the "opaque" attribute, which older kernels cannot store in a tmpfs
+        kernel.unmount("probe/m")
+    except OSError:
+        return False
+    finally:
+        kernel.unmount("probe")
+        os.rmdir("probe")
+    return True
+
+
+def _used_bytes(layer: str) -> int:
+    info = os.statvfs(layer)
+    return (info.f_blocks - info.f_bfree) * info.f_frsize

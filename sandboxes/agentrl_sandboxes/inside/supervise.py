@@ -1,0 +1,205 @@
+"""One program under supervision: its limits and its end. Runs as the first process of a pid namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any, NamedTuple
+
+from agentrl_sandboxes.inside import frames, program, verdict, watch
+from agentrl_sandboxes.inside.streams import Input, Outputs
+
+_TICK_S = 0.1
+
+
+class Cell(NamedTuple):
+    """The place: what every program here is confined by, and how the world outside is told."""
+
+    sock: socket.socket
+    proc_fd: int  # a writable view of /proc
+    wake: int  # readable when a child has ended
+    memory_fd: int
+    pids_fd: int
+    memory_cgroup: bool
+
+
+class Supervised:
+    """A started program, with everything it starts."""
+
+    def __init__(
+        self, cell: Cell, pid: int, outputs: Outputs, stdin: int = -1, said: socket.socket | None = None
+    ) -> None:
+        self.cell, self.pid, self.outputs = cell, pid, outputs
+        self.input = Input(cell.sock, stdin)
+        self._said = said  # where the child tells which job it has read
+        self.status: int | None = None  # of waitpid, once the program has ended
+        self.peak_kib = 0
+
+    def await_job(self) -> tuple[dict[str, Any], bytes]:
+        """The job that the child has read, and what it hands on of it (nothing but the code of a session's call)."""
+        assert self._said is not None
+        poller = select.poll()
+        poller.register(self._said, select.POLLIN)
+        poller.register(self.cell.sock, 0)  # only whether the other side is gone; what is said there is for the child
+        while True:
+            for fd, _ in poller.poll():
+                if fd != self._said.fileno():
+                    os._exit(0)  # the end of this process ends its pid namespace
+                frame = frames.receive(self._said)
+                if frame is None:
+                    os._exit(1)  # it died while it read, so nobody knows what the next byte on the socket means
+                self._said.close()
+                return frame
+
+    def attend(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Wait for the end of the program, at most as long as the limits say; the header of the result."""
+        limits = job["limits"]
+        self.outputs.start(limits["head"], limits["tail"], bool(job.get("stream")))
+        self.input.start(int(job.get("stdin", 0)))
+        self.peak_kib = 0
+        before, began, cpu_before = self._counters(), time.monotonic(), self.cpu_s()
+        reason = self._wait(limits, began, cpu_before)
+        if reason == "exited" and self.cell.pids_fd < 0 and len(watch.processes()) >= limits["pids"] - 1:
+            reason = "too_many_processes"  # nobody counts refused forks here; those that were allowed are still alive
+        killed = self._finish(reason)
+        self.outputs.drain()
+        seen = verdict.Seen(
+            reason, self.status, self.answered(), before, self._counters(), killed, self.peak_kib,
+            time.monotonic() - began, self.cpu_s() - cpu_before, self._near_limit(limits),
+        )  # fmt: skip
+        return verdict.header(seen, self.outputs.kept())
+
+    def close(self) -> None:
+        """End it with everything it started, and free its descriptors."""
+        self.end(own=True)
+        self.outputs.wipe()
+        self.outputs.close()
+        self.input.close()
+
+    def cpu_s(self) -> float:
+        """CPU time of everything that ended here."""
+        return watch.reaped_cpu_s()
+
+    def answered(self) -> int | None:
+        """The exit code of a call that came back, for those that have calls."""
+        return None
+
+    def reap(self) -> None:
+        """Collect everything that has ended."""
+        while True:
+            try:
+                pid, status, spent = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._note(pid, status, spent.ru_maxrss)
+
+    def end(self, own: bool) -> int:
+        """Kill whatever is left in this pid namespace; how many processes that were (`own`: the program counts too)."""
+        if os.getpid() != 1:
+            raise RuntimeError("a supervisor that is not the first process of a pid namespace must not kill everything")
+        self.reap()
+        kill(-1)
+        killed = 0
+        while True:
+            try:
+                pid, status, spent = os.wait4(-1, 0)
+            except ChildProcessError:
+                return killed
+            counts = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            killed += counts and (own or pid != self.pid)
+            self._note(pid, status, spent.ru_maxrss)
+
+    def poller(self) -> select.poll:
+        """What there is to wait for."""
+        poller = select.poll()
+        for fd in (self.cell.wake, *self.outputs.fds):
+            poller.register(fd, select.POLLIN)
+        self.input.register(poller)
+        return poller
+
+    def serve(self, fd: int, event: int, poller: select.poll) -> None:
+        """Handle one ready descriptor."""
+        if fd in self.outputs.fds:
+            if not self.outputs.read(fd):
+                poller.unregister(fd)
+        elif fd == self.cell.wake:
+            os.read(fd, 4096)
+            self.reap()
+        elif not self.input.ready(fd, event, poller):
+            os._exit(0)  # nobody is left to hear of it; the end of this process ends its pid namespace
+
+    def _wait(self, limits: dict[str, Any], began: float, cpu_before: float) -> str:
+        poller = self.poller()
+        deadline, next_look = began + limits["wall_s"], began + _TICK_S
+        while True:
+            left_s = max(0.0, min(deadline, next_look) - time.monotonic())
+            for fd, event in poller.poll(left_s * 1000):
+                self.serve(fd, event, poller)
+            if self.answered() is not None:
+                return "answered"
+            if self.status is not None:
+                return "exited"
+            now = time.monotonic()
+            if now >= deadline:
+                return "timeout"
+            if self.outputs.total() > limits["flood_bytes"]:
+                return "output_cut"
+            if now >= next_look:
+                next_look = now + _TICK_S
+                broken = self._look(limits, cpu_before)
+                if broken:
+                    return broken
+
+    def _look(self, limits: dict[str, Any], cpu_before: float) -> str:
+        use = watch.use()
+        self.peak_kib = max(self.peak_kib, use.memory_bytes // 1024)
+        if use.cpu_s - cpu_before > limits["cpu_s"]:
+            return "cpu"
+        if not self.cell.memory_cgroup and limits["memory_bytes"] < min(use.memory_bytes, watch.memory_bytes()):
+            return "out_of_memory"
+        if self.cell.pids_fd < 0 and use.processes >= limits["pids"]:
+            return "too_many_processes"
+        return ""
+
+    def _finish(self, reason: str) -> int:
+        """End what is to end; how many processes had to be killed."""
+        return self.end(own=self.status is None)
+
+    def _near_limit(self, limits: dict[str, Any]) -> bool:
+        """Without a control group nobody counts refused allocations; a failure near the limit is taken for one."""
+        return not self.cell.memory_cgroup and self.peak_kib * 1024 > 0.9 * limits["memory_bytes"]
+
+    def _counters(self) -> watch.Counters:
+        return watch.counters(self.cell.memory_fd, self.cell.pids_fd)
+
+    def _note(self, pid: int, status: int, peak_kib: int) -> None:
+        self.peak_kib = max(self.peak_kib, peak_kib)
+        if pid == self.pid:
+            self.status = status
+
+
+def prepare(cell: Cell) -> Supervised:
+    """Fork a child that waits for a job on the socket, and will become that program."""
+    in_r, in_w = os.pipe()
+    out_r, out_w = os.pipe()
+    err_r, err_w = os.pipe()
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        program.start(cell.sock, theirs, cell.proc_fd, (in_r, out_w, err_w), cell.memory_cgroup)
+    for fd in (in_r, out_w, err_w):
+        os.close(fd)
+    theirs.close()
+    return Supervised(cell, pid, Outputs(out_r, err_r, cell.sock), in_w, ours)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL; a process that is gone is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

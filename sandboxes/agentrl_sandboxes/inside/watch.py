@@ -1,0 +1,79 @@
+"""What a cell's processes use: read from /proc, and from the counters of control groups where there are any."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from typing import NamedTuple
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Use(NamedTuple):
+    """What all programs of a cell use together now."""
+
+    cpu_s: float
+    memory_bytes: int
+    processes: int
+
+
+class Counters(NamedTuple):
+    """How often a control group had to say no; -1 where nobody counts."""
+
+    out_of_memory: int
+    too_many_processes: int
+
+
+def use() -> Use:
+    """CPU time of everything that lives or was reaped here, resident memory and number of what lives here."""
+    ticks = pages = processes = 0
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or name == "1":
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it ended just now
+        ticks += sum(int(field) for field in fields[11:15])
+        pages += int(fields[21])
+        processes += int(fields[17])  # threads are tasks too
+    return Use(ticks / _TICK + reaped_cpu_s(), pages * _PAGE, processes)
+
+
+def memory_bytes() -> int:
+    """Memory of all processes, what they share counted once: exact, and slower than the sum in `use`."""
+    total = 0
+    for pid in processes():
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+                found = re.search(rb"^Pss:\s+(\d+) kB", file.read(), re.MULTILINE)
+        except OSError:
+            continue  # it ended just now, or hides its memory; then the limit per process has to do
+        total += int(found[1]) * 1024 if found else 0
+    return total
+
+
+def reaped_cpu_s() -> float:
+    """CPU time of all processes that ended in this cell so far."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def processes() -> list[int]:
+    """Ids of all processes of this cell, without its supervisor."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+
+def counters(memory_fd: int, pids_fd: int) -> Counters:
+    """Read the event files that the keeper opened; -1 stands for a file that is not there."""
+    return Counters(_counter(memory_fd, rb"oom_kill (\d+)"), _counter(pids_fd, rb"max (\d+)"))
+
+
+def _counter(fd: int, pattern: bytes) -> int:
+    if fd < 0:
+        return -1
+    found: re.Match[bytes] | None = re.search(pattern, os.pread(fd, 4096, 0))
+    return int(found[1]) if found else -1

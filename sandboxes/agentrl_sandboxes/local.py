@@ -1,0 +1,187 @@
+"""local: a plain subprocess and no protection at all, for code that you trust as you trust your own."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import agentrl
+from agentrl import (
+    ConfigError,
+    DataError,
+    ExecResult,
+    ExecUsage,
+    FileTree,
+    OutputStream,
+    Sandbox,
+    SandboxFault,
+    SandboxProvider,
+    SandboxSpec,
+)
+from agentrl_sandboxes.inside import files as inside_files
+from agentrl_sandboxes.pump import Pump
+
+CONFIRMATION = "AGENTRL_ALLOW_LOCAL_SANDBOX"
+
+
+@agentrl.hookimpl
+def register_sandboxes(register: Any) -> None:
+    register("local", Local)
+
+
+class Local(SandboxProvider):
+    """Runs programs as yourself. Refused unless `trusted = true` and AGENTRL_ALLOW_LOCAL_SANDBOX=1 say so both."""
+
+    name = "local"
+    abilities = frozenset({"network"})
+
+    def __init__(self, *, trusted: bool = False) -> None:
+        """`trusted`: you wrote or read every program that will run here."""
+        self._trusted = trusted
+        self._open: set[LocalSandbox] = set()
+
+    def create(self, spec: SandboxSpec | None = None) -> LocalSandbox:
+        spec = spec or SandboxSpec(network="open")
+        obstacle = self.obstacle()
+        if obstacle:
+            raise ConfigError(obstacle)
+        self.check_spec(spec)
+        sandbox = LocalSandbox(spec, self._open.discard)
+        self._open.add(sandbox)
+        return sandbox
+
+    def obstacle(self) -> str:
+        missing = [] if self._trusted else ["set `trusted = true` for it in the run file"]
+        if os.environ.get(CONFIRMATION) != "1":
+            missing.append(f"set the environment variable {CONFIRMATION}=1")
+        if not missing:
+            return ""
+        return (
+            "the sandbox `local` protects nothing: programs run as you, with your files and your network. "
+            f"If they are all trusted, {' and '.join(missing)}; else use `bubblewrap` or `docker`."
+        )
+
+    def close(self) -> None:
+        for sandbox in list(self._open):
+            sandbox.close()
+
+
+class LocalSandbox(Sandbox):
+    """A folder, and subprocesses that start in it."""
+
+    def __init__(self, spec: SandboxSpec, when_closed: Any) -> None:
+        self.spec = spec
+        self.abilities = Local.abilities
+        self._when_closed = when_closed
+        self._folder = Path(tempfile.mkdtemp(prefix="agentrl-local-"))
+        self._running: set[int] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def exec(
+        self,
+        command: Sequence[str] | str,
+        *,
+        stdin: bytes = b"",
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        on_output: Any = None,
+    ) -> ExecResult:
+        argv = ["sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
+        if not argv:
+            raise ConfigError("an empty command; give a program and its arguments, or a line for the shell")
+        if self._closed:
+            raise SandboxFault("this sandbox is closed")
+        variables = {**os.environ, **self.spec.env, **(env or {})}
+        began = time.monotonic()
+        try:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                cwd=self._folder / cwd, env=variables, start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            return ExecResult("exited", 127, stderr=_said(f"{error.filename}: not found"))
+        except OSError as error:
+            return ExecResult("exited", 126, stderr=_said(str(error)))
+        with self._lock:
+            self._running.add(process.pid)
+        try:
+            return self._attend(process, stdin, timeout_s, on_output, began)
+        finally:
+            with self._lock:
+                self._running.discard(process.pid)
+
+    def put_tree(self, files: Mapping[str, bytes], *, executable: Collection[str] = ()) -> None:
+        for path in (path for path in files if path.startswith("/")):
+            raise DataError(f"not written: {path!r} is outside the workspace")
+        entries = [[path, len(data), 0o755 if path in executable else 0o644] for path, data in files.items()]
+        refused = inside_files.put(entries, b"".join(files.values()), str(self._folder))
+        if refused:
+            raise DataError("not written: " + "; ".join(f"{path!r} is {why}" for path, why in sorted(refused.items())))
+
+    def get_tree(self, *paths: str, max_mib: float = 64.0, max_files: int = 10_000) -> FileTree:
+        outside = {path: "outside the workspace" for path in paths if path.startswith("/")}
+        wanted = [path for path in paths or (".",) if path not in outside]
+        found, refused = inside_files.get(wanted, int(max_mib * 2**20), max_files, str(self._folder))
+        return FileTree(found, {**refused, **outside})
+
+    def reset(self) -> None:
+        self._kill_all()
+        shutil.rmtree(self._folder)
+        self._folder.mkdir(mode=0o700)
+
+    def grade(self) -> dict[str, Any]:
+        return {
+            "sandbox": "local",
+            "level": "none",
+            "namespaces": [],
+            "uid": {"inside": os.getuid(), "host": os.getuid(), "groups": [str(group) for group in os.getgroups()]},
+            "seccomp": None,
+            "network": "open",
+            "limits": {"wall": "process group", "output": "reader"},
+        }
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._kill_all()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._when_closed(self)
+
+    def _attend(
+        self, process: subprocess.Popen[bytes], stdin: bytes, timeout_s: float | None, on_output: Any, began: float
+    ) -> ExecResult:
+        limits = self.spec.limits
+        wall_s = min(timeout_s if timeout_s is not None else math.inf, limits.wall_s)
+        pump = Pump(process, stdin, int(limits.output_kib * 1024), on_output)
+        reason = pump.run(began + wall_s, int(limits.flood_mib * 2**20))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait()
+        pump.drain()
+        usage = ExecUsage(wall_s=time.monotonic() - began)
+        code, number = (status, None) if status >= 0 else (None, -status)
+        ended = reason or ("exited" if status >= 0 else "signalled")
+        return ExecResult(ended, code, number, pump.stream("stdout"), pump.stream("stderr"), usage)
+
+    def _kill_all(self) -> None:
+        with self._lock:
+            for pid in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+
+
+def _said(text: str) -> OutputStream:
+    data = f"{text}\n".encode()
+    return OutputStream(data, b"", len(data))

@@ -1,0 +1,28 @@
+"""What the tests of sandboxes share: whether they can run here, and one provider for all of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentrl_sandboxes.bubblewrap import Bubblewrap
+
+ROOT = Path(__file__).parents[1]
+OBSTACLE = Bubblewrap().obstacle()
+needs_bubblewrap = pytest.mark.skipif(bool(OBSTACLE), reason=f"no bubblewrap here: {OBSTACLE}")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look at this")
+
+
+@functools.cache
+def provider() -> Bubblewrap:
+    """One for all tests of this process; it ends with the process."""
+    return Bubblewrap()
+
+
+def worker_env() -> dict[str, str]:
+    """Environment of a separate Python that imports the code under test."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

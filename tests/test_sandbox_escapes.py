@@ -1,0 +1,71 @@
+"""Every attempt to escape succeeds where nothing stops it, and fails in the sandbox."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from sandbox_support import needs_bubblewrap, provider
+
+from agentrl.sandbox_checks import ATTEMPTS, check_sandbox, succeeds_unprotected
+from agentrl.sandbox_checks.attempts import Attempt, Stage
+from agentrl.sandbox_checks.naive import Naive
+from agentrl.sandbox_checks.scene import Scene
+
+KINDS = {
+    "read host files", "see host processes", "reach any network", "ptrace", "mount", "new user namespaces", "io_uring",
+    "write outside the workspace", "setuid", "fork bomb", "memory bomb", "disk bomb", "output flood of 1 GB",
+    "ignore signals", "setsid children that outlive the call", "fake exit codes in the output",
+    "symlink and /proc tricks on put/get", "tamper with the grader", "talk to another sandbox",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with Scene() as made:
+        yield made
+
+
+def named(attempt: Attempt) -> str:
+    return f"{attempt.kind}: {attempt.name}"
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=named)
+def test_bubblewrap_holds(attempt: Attempt, scene: Scene) -> None:
+    stage = Stage(provider(), scene)
+    try:
+        assert not attempt.run(stage), "it got out"
+    finally:
+        stage.clear()
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=named)
+def test_the_attempt_succeeds_where_nothing_stops_it(attempt: Attempt, scene: Scene) -> None:
+    try:
+        assert succeeds_unprotected(attempt, scene), "this attempt cannot succeed, so it shows nothing"
+    except PermissionError as reason:
+        pytest.skip(str(reason))
+
+
+def test_every_class_has_two_attempts_or_more() -> None:
+    count = Counter(attempt.kind for attempt in ATTEMPTS)
+    assert set(count) == KINDS
+    assert min(count.values()) >= 2
+    assert len(ATTEMPTS) >= 40
+
+
+def test_a_sandbox_that_holds_nothing_fails_the_kit_unless_it_says_so() -> None:
+    class Boasting(Naive):
+        """Claims what it does not do."""
+
+        def create(self, spec=None):  # type: ignore[no-untyped-def]
+            made = super().create(spec)
+            made.grade = lambda: {"level": "namespaces"}  # type: ignore[method-assign]
+            return made
+
+    chosen = [a for a in ATTEMPTS if a.kind in ("read host files", "new user namespaces") and a.control == "naive"]
+    for claims, verdict in ((Boasting(), "failed"), (Naive(), "skipped")):
+        report = check_sandbox(claims, attempts=chosen[:3], contract=False)
+        assert {result.verdict for result in report.results} == {verdict}
