@@ -1,0 +1,135 @@
+"""A product as the shop shows it, cleaned from a listing of the original files as the original cleans it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from agentrl_envs.webshop.generate import Listing
+
+NO_ATTRIBUTES = ("DUMMY_ATTR",)  # what the original gives a product without properties
+_NOT_A_PRICE = re.compile(r"[^\d.]")
+
+
+Wanted: TypeAlias = str | tuple[str, str]
+"""An option somebody asked for: its value, or its name and value."""
+
+
+class Request(NamedTuple):
+    """What somebody wants of a product. `options` is None for a synthetic request: every combination is a goal."""
+
+    text: str
+    attributes: tuple[str, ...]
+    options: tuple[Wanted, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """Everything pages, search, goals and reward need."""
+
+    asin: str
+    title: str
+    description: str
+    bullets: tuple[str, ...]
+    prices: tuple[float, ...]  # one, or the two ends of a range
+    options: dict[str, tuple[str, ...]]
+    attributes: tuple[str, ...]
+    category: str
+    query: str
+    path: str
+    requests: tuple[Request, ...]
+
+    @property
+    def price_tag(self) -> str:
+        """As the pages show it.
+
+        >>> product_of(Listing({"asin": "B1", "pricing": "$5.50$7.00"}, {}, [])).price_tag
+        '$5.5 to $7.0'
+        """
+        return " to ".join(f"${price}" for price in self.prices)
+
+    @property
+    def searched_text(self) -> str:
+        """What the search engine indexes: title, description, first bullet, options."""
+        options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options.items())
+        return " ".join((self.title, self.description, "".join(self.bullets[:1]), options)).lower()
+
+    def pack(self) -> bytes:
+        """A compact record, read back by `unpack`."""
+        fields = [getattr(self, name) for name in self.__slots__]
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+    @staticmethod
+    def unpack(record: bytes) -> Product:
+        """The product that `pack` packed."""
+        asin, title, description, bullets, prices, options, attributes, category, query, path, requests = json.loads(
+            record
+        )
+        return Product(
+            asin,
+            title,
+            description,
+            tuple(bullets),
+            tuple(prices),
+            {name: tuple(values) for name, values in options.items()},
+            tuple(attributes),
+            category,
+            query,
+            path,
+            tuple(Request(text, tuple(wanted), _wanted(chosen)) for text, wanted, chosen in requests),
+        )
+
+
+def product_of(listing: Listing) -> Product:
+    """Clean a listing: missing texts are empty, a missing price is 100, option values are lower-cased."""
+    item, described, human = listing
+    bullets = item.get("small_description") or []
+    return Product(
+        asin=item["asin"],
+        title=item.get("name") or "",
+        description=item.get("full_description") or "",
+        bullets=tuple(str(bullet) for bullet in bullets) if isinstance(bullets, list) else (str(bullets),),
+        prices=_prices(item.get("pricing")),
+        options=_options(item.get("customization_options")),
+        attributes=tuple(described.get("attributes") or NO_ATTRIBUTES),
+        category=item.get("category") or "",
+        query=(item.get("query") or "").lower().strip(),
+        path=item.get("product_category") or "",
+        requests=tuple(_requests(described, human)),
+    )
+
+
+def _prices(tag: str | None) -> tuple[float, ...]:
+    """Of "$1,299.00" or "$10.99$19.99".
+
+    >>> _prices("$1,299.00"), _prices("$10.99$19.99"), _prices("")
+    ((1299.0,), (10.99, 19.99), (100.0,))
+    """
+    numbers = [_NOT_A_PRICE.sub("", part) for part in (tag or "").split("$")[1:]]
+    return tuple(float(number) for number in numbers[:2] if number.count(".") <= 1 and number.strip(".")) or (100.0,)
+
+
+def _options(customisation: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    return {
+        name.lower(): tuple(str(value["value"]).strip().replace("/", " | ").lower() for value in values)
+        for name, values in (customisation or {}).items()
+        if values is not None
+    }
+
+
+def _requests(described: dict[str, Any], human: list[dict[str, Any]]) -> list[Request]:
+    requests = []
+    if described.get("instruction") and described.get("instruction_attributes"):
+        requests.append(Request(described["instruction"], tuple(described["instruction_attributes"]), None))
+    for wish in human:
+        if wish["instruction_attributes"]:
+            options = wish.get("instruction_options") or ()
+            chosen = _wanted(list(options.items()) if isinstance(options, dict) else options)
+            requests.append(Request(wish["instruction"].strip("."), tuple(wish["instruction_attributes"]), chosen))
+    return requests
+
+
+def _wanted(options: Any) -> tuple[Wanted, ...] | None:
+    return None if options is None else tuple(each if isinstance(each, str) else tuple(each) for each in options)
