@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from agentrl.gymnasium_ids import register as _register_ids
+
 if TYPE_CHECKING:
     from agentrl.contracts import Advantages, Dialogue, Loss, LossBatch, Model, Policy, Reading
     from agentrl.environment import Environment, UnicodeText
@@ -24,10 +26,26 @@ if TYPE_CHECKING:
     from agentrl.host import Host, default_host
     from agentrl.registry import Spec, factory
     from agentrl.rows import Row, relation, training_rows
+    from agentrl.sandbox import (
+        ExecResult,
+        ExecUsage,
+        FileTree,
+        OutputStream,
+        Sandbox,
+        SandboxLimits,
+        SandboxProvider,
+        SandboxSession,
+        SandboxSnapshot,
+        SandboxSpec,
+    )
+    from agentrl.scoring import Score, ScoringCase, score_calls, score_cases, score_tests
+    from agentrl.toolcalls import ToolAction, ToolCall
+    from agentrl.tools import ToolEnvironment, ToolError, tool
     from agentrl.types import (
         Completion,
         Floats,
         Ids,
+        Logprobs,
         Message,
         Outcome,
         Sampling,
@@ -57,10 +75,26 @@ _WHERE = {
     "hookspecs": ["hookimpl"],
     "registry": ["Spec", "factory"],
     "rows": ["Row", "relation", "training_rows"],
+    "sandbox": [
+        "ExecResult",
+        "ExecUsage",
+        "FileTree",
+        "OutputStream",
+        "Sandbox",
+        "SandboxLimits",
+        "SandboxProvider",
+        "SandboxSession",
+        "SandboxSnapshot",
+        "SandboxSpec",
+    ],
+    "scoring": ["Score", "ScoringCase", "score_calls", "score_cases", "score_tests"],
+    "toolcalls": ["ToolAction", "ToolCall"],
+    "tools": ["ToolEnvironment", "ToolError", "tool"],
     "types": [
         "Completion",
         "Floats",
         "Ids",
+        "Logprobs",
         "Message",
         "Outcome",
         "Sampling",
@@ -84,3 +118,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+_register_ids()  # gymnasium.make("agentrl/<world>-v0") works from here on

@@ -166,7 +166,10 @@ class Loss(Protocol):
     skips_zero: bool  # a row whose advantages are all zero has no gradient, so its forward pass may be left out
 
     def __call__(self, batch: LossBatch) -> tuple[Any, Metrics]:
-        """The scalar to minimise for this micro-batch, and metrics that are weighted sums (they add up)."""
+        """The scalar to minimise for this micro-batch, and metrics: sums over tokens by weight, which add up.
+
+        Of a metric whose name ends in `_max` the largest is kept instead.
+        """
         ...
 
 

@@ -33,7 +33,13 @@ class Guess(agentrl.Environment):
     def step(self, action):
         self.turns += 1
         if not action.isdecimal():
-            return "Please say a number.", 0.0, False, self.turns >= self.max_turns, self._choices() | {"invalid": "no number"}
+            return (
+                "Please say a number.",
+                0.0,
+                False,
+                self.turns >= self.max_turns,
+                self._choices() | {"invalid": "no number"},
+            )
         guess = int(action)
         if guess < self.number:
             self.low = max(self.low, guess + 1)
@@ -41,7 +47,13 @@ class Guess(agentrl.Environment):
             self.high = min(self.high, guess - 1)
         found = guess == self.number
         text = "Right!" if found else "Higher." if guess < self.number else "Lower."
-        return text, float(found), found, self.turns >= self.max_turns and not found, self._choices() | {"success": found}
+        return (
+            text,
+            float(found),
+            found,
+            self.turns >= self.max_turns and not found,
+            self._choices() | {"success": found},
+        )
 
     def expert_action(self):
         return str((self.low + self.high) // 2)

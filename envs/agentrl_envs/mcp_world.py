@@ -1,0 +1,170 @@
+"""MCP: any server of the Model Context Protocol as a world."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import agentrl
+from agentrl import ConfigError, Task, ToolAction, ToolCall, ToolError
+from agentrl_envs.mcp_connection import Connection
+
+_FREE_PLAY: Mapping[str, list[dict[str, Any]]] = {"train": [{"prompt": "You can use these tools."}]}
+_KEYS = ("split", "prompt", "answers", "checks", "expert")
+
+
+@agentrl.hookimpl
+def register_environments(register: Any) -> None:
+    register("mcp", MCPWorld)
+
+
+class MCPWorld(agentrl.ToolEnvironment):
+    """The tools of an MCP server, started by `command` (stdio) or reached at `url` (streamable HTTP).
+
+    `tasks` is a JSONL file, one task a line: `prompt`; `answers`, texts that must all be in the agent's messages;
+    `checks`, calls made at the end, `{"name", "arguments", "equals"}`, whose results must be equal to that text;
+    `expert`, actions that solve it; `split`, default "train". Without a file there is one task that nothing solves.
+    The agent's first message ends the episode; the reward is 1 if all answers and checks are right.
+
+    Each episode has a new server process, or, where `reset_tool` is set, the old one after a call of that tool (which
+    the agent is not offered). Snapshots replay the actions: `restore` is right for servers that are deterministic.
+    A server that dies or is silent for `timeout_s` raises EnvironmentFault.
+    """
+
+    blocks = True
+
+    def __init__(
+        self,
+        *,
+        command: tuple[str, ...] = (),
+        url: str = "",
+        tasks: Path | None = None,
+        reset_tool: str = "",
+        max_turns: int = 30,
+        timeout_s: float = 30.0,
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        if bool(command) == bool(url):
+            raise ConfigError(
+                'environment \'mcp\': give either command = ["program", "argument", …] or url = "http://…"'
+            )
+        self._command, self._url, self._reset_tool, self._timeouts = (
+            tuple(command),
+            url,
+            reset_tool,
+            (timeout_s, start_timeout_s),
+        )
+        self.max_turns = max_turns
+        self._tasks = _read(tasks) if tasks is not None else dict(_FREE_PLAY)
+        self.splits = {split: len(listed) for split, listed in self._tasks.items()}
+        self._connection: Connection | None = None
+        self._said: list[str] = []
+        self._played: list[str] = []
+
+    @property
+    def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
+        """The server's tools, without the one that resets it."""
+        return tuple(_schema(tool) for tool in self._server().tools if tool.name != self._reset_tool)
+
+    def begin(self, task: Task) -> str:
+        self._told = self._tasks[task.split][task.index]
+        self._said, self._played = [], []
+        if self._connection is not None and not (self._reset_tool and self._connection.alive):
+            self.close()
+        server = self._server()
+        if self._reset_tool:
+            server.call(self._reset_tool, {})
+        return str(self._told["prompt"])
+
+    def act(self, said: ToolAction) -> tuple[str, str]:
+        self._played.append(said.write())
+        return super().act(said)
+
+    def call(self, call: ToolCall) -> Any:
+        offered = [tool.name for tool in self._server().tools if tool.name != self._reset_tool]
+        if call.name not in offered:
+            raise ToolError(f"there is no tool {call.name[:80]!r}. {agentrl.did_you_mean(call.name[:80], offered)}")
+        return self._server().call(call.name, call.arguments)
+
+    def hear(self, message: str) -> None:
+        self._said.append(message)
+
+    def score(self) -> Mapping[str, float]:
+        said = "\n".join(self._said).casefold()
+        answers: list[Any] = self._told.get("answers", [])
+        checks: list[Any] = self._told.get("checks", [])
+        right = all(str(answer).casefold() in said for answer in answers) and all(map(self._holds, checks))
+        return {"goal": float(right and bool(answers or checks))}
+
+    def content(self) -> str:
+        return json.dumps(self._told, sort_keys=True)
+
+    def expert_action(self) -> str:
+        """The first action of the task's `expert` that was not taken yet."""
+        if "expert" not in self._told:
+            raise NotImplementedError(f"the task {self._told['prompt'][:40]!r} has no `expert` actions")
+        actions = [ToolAction.read(action).write() for action in self._told["expert"]]
+        return next((action for action in actions if action not in self._played), actions[-1])
+
+    def snapshot(self) -> object:
+        """Task, seed state and the actions so far."""
+        return self._task, tuple(self._played), self.np_random.bit_generator.state
+
+    def restore(self, snapshot: object) -> None:
+        """Begin the task again and take its actions again."""
+        task: Task
+        played: tuple[str, ...]
+        state: Any
+        task, played, state = snapshot  # type: ignore[misc]
+        self.reset(options=task.options)
+        for action in played:
+            self.step(action)
+        self.np_random.bit_generator.state = state
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _server(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self._command, self._url, *self._timeouts)
+        return self._connection
+
+    def _holds(self, check: Mapping[str, Any]) -> bool:
+        try:
+            return self._server().call(check["name"], check.get("arguments", {})) == str(check["equals"])
+        except ToolError:
+            return False
+
+
+def _schema(tool: Any) -> Mapping[str, Any]:
+    named = {"name": tool.name, "description": tool.description or "", "parameters": tool.input_schema}
+    return {"type": "function", "function": named}
+
+
+def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Tasks by split. Raises ConfigError naming the line that is wrong."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"the tasks of environment 'mcp' cannot be read from {path}: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            task = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"{path}, line {number}: not valid JSON: {error}") from None
+        if not isinstance(task, dict) or not isinstance(task.get("prompt"), str):
+            raise ConfigError(f'{path}, line {number}: a task is an object with a "prompt"')
+        for key in task:
+            if key not in _KEYS:
+                raise ConfigError(f"{path}, line {number}: unknown key {key!r}. {agentrl.did_you_mean(key, _KEYS)}")
+        found.setdefault(task.get("split", "train"), []).append(task)
+    if not found:
+        raise ConfigError(f"{path} holds no task")
+    return found

@@ -1,0 +1,125 @@
+"""Tasks: a visitor of a library with one to three wishes, made from split and index."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from agentrl import ToolAction, ToolCall
+from agentrl_envs.tools import tiny
+from agentrl_envs.tools.database import Database, Row
+from agentrl_envs.tools.desk import Desk
+from agentrl_envs.tools.requests import AREAS, Request
+from agentrl_envs.tools.stock import FULL, TINY, library
+
+SPLITS = {"train": 0, "valid": 1, "test": 2}
+_LIBRARIES = {"full": 32, "tiny": 4096}  # of each split
+WHO = "May I have your card number, or else your name and postcode?"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task. `identity`: what the visitor says of themselves when asked; `find`: the call that finds them."""
+
+    content: bytes  # the library
+    opening: str
+    identity: Mapping[str, str]
+    find: ToolCall
+    introduced: bool  # whether the opening says who they are
+    requests: tuple[Request, ...]
+
+    def __deepcopy__(self, memo: object) -> Job:
+        return self  # never changed, so snapshots share it
+
+    @functools.cached_property
+    def script(self) -> tuple[str, ...]:
+        """What an expert does, as actions in order."""
+        actions = [] if self.introduced else [WHO]
+        actions.append(ToolAction((self.find,)).write())
+        for request in self.requests:
+            actions += [ToolAction((call,)).write() for call in request.calls]
+            actions.append(request.reply)
+        return tuple(actions)
+
+    @property
+    def gold(self) -> tuple[ToolCall, ...]:
+        """The calls that lead to the wanted database."""
+        return tuple(call for request in self.requests for call in request.calls)
+
+
+def job(preset: Literal["full", "tiny"], split: str, index: int) -> Job:
+    """The same arguments give the same task. What is said at the opening decides the split, so splits share none."""
+    random = np.random.default_rng((SPLITS[split], index, preset == "tiny"))
+    while True:
+        seed = (SPLITS[split], int(random.integers(_LIBRARIES[preset])))
+        made = _tiny(seed, random) if preset == "tiny" else _full(seed, random)
+        if made is not None and split_of(made) == split:
+            return made
+
+
+def split_of(made: Job) -> str:
+    """Which split a visitor with these wishes is in: a quarter of all are for validation, a quarter for the test."""
+    asked = f"{made.identity['name']} {' '.join(request.says for request in made.requests)}"
+    number = hashlib.blake2b(asked.encode(), digest_size=1).digest()[0] % 4
+    return {0: "valid", 1: "test"}.get(number, "train")
+
+
+def _full(seed: tuple[int, int], random: np.random.Generator) -> Job | None:
+    content = library(FULL, seed)
+    database = Database(content)
+    member = _someone(database, random)
+    desk, requests = Desk(database), []
+    for area in random.permutation(len(AREAS))[: int(random.integers(1, 4))].tolist():
+        kinds = AREAS[area]
+        request = kinds[int(random.integers(len(kinds)))](database, _again(database, member), random)
+        if request is not None:
+            requests.append(request)
+            for call in request.calls:  # the next wish meets what this one left
+                desk.call(call)
+    database.close()
+    return _job(content, member, tuple(requests), random) if requests else None
+
+
+def _job(content: bytes, member: Row, requests: tuple[Request, ...], random: np.random.Generator) -> Job:
+    name, postcode, card = member["name"], member["postcode"], member["card"]
+    identity = {"name": f"My name is {name}.", "postcode": f"My postcode is {postcode}."}
+    if random.random() < 0.5:
+        identity["card"] = f"My card number is {card}."
+        find, who = ToolCall("find_member_by_card", {"card": card}), f"My card number is {card}. "
+    else:
+        identity["card"] = "I do not have my card with me."
+        find = ToolCall("find_member_by_name", {"name": name, "postcode": postcode})
+        who = f"I am {name}, postcode {postcode}. "
+    introduced = bool(random.random() < 0.5)
+    opening = f"Hello. {who if introduced else ''}{requests[0].says}"
+    return Job(content, opening, identity, find, introduced, requests)
+
+
+def _tiny(seed: tuple[int, int], random: np.random.Generator) -> Job | None:
+    content = library(TINY, seed)
+    database = Database(content)
+    member = _someone(database, random)
+    request = tiny.request(database, member, random)
+    database.close()
+    if request is None:
+        return None
+    card = member["card"]
+    identity = {"name": f"My name is {member['name']}.", "card": f"My card number is {card}."}
+    find = ToolCall("find_member_by_card", {"card": card})
+    return Job(content, f"Card {card}. {request.says}", identity, find, True, (request,))
+
+
+def _someone(database: Database, random: np.random.Generator) -> Row:
+    members = database.rows("SELECT * FROM members ORDER BY rowid")
+    return members[int(random.integers(len(members)))]
+
+
+def _again(database: Database, member: Row) -> Row:
+    found = database.row("SELECT * FROM members WHERE member_id = ?", member["member_id"])
+    assert found is not None
+    return found
