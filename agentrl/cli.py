@@ -80,7 +80,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
     settings = settings_of(part)
     place = f"{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}"
     doc = inspect.getdoc(part) or ""
-    constructor = inspect.getdoc(part.__init__) if inspect.isclass(part) and "__init__" in vars(part) else ""
+    constructor = inspect.cleandoc(vars(part)["__init__"].__doc__ or "") if "__init__" in vars(part) else ""
     words = "\n\n".join(filter(None, [doc, constructor]))
     if as_json:
         rows = {
@@ -146,7 +146,7 @@ def train(target: str, overrides: tuple[str, ...], resuming: bool, dry_run: bool
 @_JSON
 def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json: bool) -> None:
     """Play the held-out tasks of TARGET, a run folder or a run file."""
-    from agentrl.run import evaluate_run
+    from agentrl.run import evaluate as evaluate_run
 
     result = evaluate_run(target, overrides, model=model)
     if as_json:

@@ -25,7 +25,7 @@ STAGE_KINDS = (
     "loss",
     "trainer",
 )
-"""Kinds of which a stage has one. A stage that does not name its own takes the run's."""
+"""Kinds of which a stage has one. A stage that does not name its own takes the run's; so with shapers and judges."""
 
 LIST_KINDS = {"shapers": "shaper", "judges": "judge", "loggers": "logger"}
 _DEFAULTS: dict[str, Any] = {
@@ -160,8 +160,8 @@ def _stage(position: int, table: Any, tables: Mapping[str, Any]) -> Stage:
         name=_take(table, "name", str, where, f"stage{position + 1}"),
         updates=updates,
         parts=parts,
-        shapers=_specs(table, "shapers"),
-        judges=_specs(table, "judges"),
+        shapers=_specs(table if "shapers" in table else tables, "shapers"),
+        judges=_specs(table if "judges" in table else tables, "judges"),
         evaluate=_take(table, "evaluate", bool, where, True),
     )
 

@@ -16,7 +16,7 @@ from agentrl.hookspecs import KINDS
 from agentrl.registry import Registry, Spec, build, contract_of, hints_of
 
 GROUP = "agentrl"
-NESTED = {"Sandbox": "sandbox", "Policy": "policy", "Judge": "judge"}
+NESTED = {"SandboxProvider": "sandbox", "Policy": "policy", "Judge": "judge"}
 """Contract that a parameter is annotated with → kind of the nested part."""
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Host:
     def build(self, spec: Spec, **given: Any) -> Any:
         """Make a part from its spec; `given` are live parts it may take (`model`, `loss`, `encoder` …).
 
-        A parameter annotated with Sandbox, Policy or Judge takes a nested table and receives a factory: a callable
+        A parameter annotated with SandboxProvider, Policy or Judge takes a nested table and receives a factory: a callable
         that makes a new one each time.
         """
         part = self.part(spec.kind, spec.name)

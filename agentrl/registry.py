@@ -21,6 +21,13 @@ class Spec:
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """A name with a colon is short for the setting `id`: `gymnasium:Taxi-v3` is `gymnasium` with id `Taxi-v3`."""
+        name, colon, inner = self.name.partition(":")
+        if colon:
+            object.__setattr__(self, "name", name)
+            object.__setattr__(self, "settings", {"id": inner, **self.settings})
+
     @classmethod
     def from_table(cls, kind: str, table: Any) -> Spec:
         """From a run file's table: `name` picks the plugin, the other keys are its settings.

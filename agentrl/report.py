@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from agentrl.config import RunConfig
-from agentrl.evaluate import Evaluation, compare
+from agentrl.evaluation import Evaluation, compare
 from agentrl.record import Run
 from agentrl.rows import relation
 from agentrl.types import Outcome, Trajectory
@@ -94,6 +94,6 @@ def _training(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _shares(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Shares of the wall clock of the last stage's updates: model (sampling and training), world, framework (the rest)."""
     total = _total(updates, "seconds") or 1e-9
-    model = _total(updates, "policy/engine_seconds") + _total(updates, "train/seconds")
+    model = _total(updates, "policy/seconds") + _total(updates, "train/seconds")
     world = _total(updates, "world_seconds")
     return {"model": model / total, "world": world / total, "framework": max(0.0, 1 - (model + world) / total)}

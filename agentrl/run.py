@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import signal
 import threading
 import time
@@ -18,7 +19,8 @@ from agentrl.assemble import Assembler, StageParts
 from agentrl.config import RunConfig, Stage, parse, read_tables
 from agentrl.contracts import Advantages, Collector, Policy
 from agentrl.errors import AgentRLError, ConfigError
-from agentrl.evaluate import Evaluation, evaluate
+from agentrl.evaluation import Evaluation
+from agentrl.evaluation import evaluate as play_and_count
 from agentrl.host import Host, default_host
 from agentrl.progress import Progress
 from agentrl.record import Commit, Run, manifest_of
@@ -57,7 +59,7 @@ def resume(folder: Path | str, *, host: Host | None = None, progress: Progress |
     return _Training(parse(run.config, host), host, run, progress or Progress()).run_to_end()
 
 
-def evaluate_run(
+def evaluate(
     source: Path | str | Mapping[str, Any],
     overrides: Sequence[str] = (),
     *,
@@ -217,7 +219,7 @@ class _Training:
         """The update with the highest success on the split that `[evaluation] during_split` names; else this one."""
         scores = {commit.update: commit.metrics.get("during/success") for commit in self.run.commits()}
         scores[update] = metrics.get("during/success")
-        known = {number: score for number, score in scores.items() if score is not None}
+        known = {number: score for number, score in scores.items() if score is not None and not math.isnan(score)}
         return max(known, key=lambda number: (known[number], number)) if known else update
 
     def _evaluates_during(self, update: int, stage: Stage) -> bool:
@@ -269,7 +271,7 @@ async def play_tasks(collector: Collector, policy: Policy, split: str, tasks: in
     """Play the first `tasks` tasks of a split once each; closes the collector."""
     chosen = [Task(split, index, seed=seed_of(seed, index) % 2**31) for index in range(tasks)]
     try:
-        return await evaluate(collector, policy, chosen, seed=seed_of(seed, -1))
+        return await play_and_count(collector, policy, chosen, seed=seed_of(seed, -1))
     finally:
         collector.close()
 
@@ -320,4 +322,4 @@ def _interrupts_wait() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-__all__ = ["Result", "resume", "seed_of", "train"]
+__all__ = ["Result", "evaluate", "resume", "seed_of", "train"]

@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RANKS = [
-    ["errors", "types", "rows", "progress"],
-    ["environment", "sandbox", "contracts", "toolcalls", "tools", "hookspecs"],
-    ["registry", "trajectory_table", "record"],
-    ["host", "gymnasium_ids"],
-    ["config", "assemble", "evaluation", "report", "run", "testing", "sandbox_checks"],
+    ["errors", "types", "jsontext", "durable", "intervals", "rows", "progress"],
+    ["environment", "sandbox", "scoring", "contracts", "toolcalls", "tools", "hookspecs"],
+    ["registry", "trajectory_table", "commit", "record"],
+    ["host", "gymnasium_ids", "vector"],
+    ["config", "assemble", "evaluation", "report", "run", "testing", "sandbox_checks", "scaffold"],
     ["display", "sandbox_cli", "cli"],
 ]
 PLACE = {name: (row, column) for row, names in enumerate(RANKS) for column, name in enumerate(names)}

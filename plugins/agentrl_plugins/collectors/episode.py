@@ -25,7 +25,7 @@ from agentrl import (
 from agentrl_plugins.collectors.worlds import World
 
 log = logging.getLogger(__name__)
-_MASK = 2**64 - 1
+_MASK = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Episode:
         started = time.perf_counter()
         key = f"{group}#{member}.{attempt}"
         # Stable in every process, and of its own for each trajectory: what others do cannot change it.
-        own_seed = int.from_bytes(hashlib.blake2b(f"{seed}|{task.seed}|{key}".encode(), digest_size=8).digest(), "big")
+        digest = hashlib.blake2b(f"{seed}|{task.seed}|{key}".encode(), digest_size=8).digest()
+        own_seed = int.from_bytes(digest, "big") >> 1  # 63 bits: a trajectory table holds it as int64
         error = ""
         try:
             observation, info = await self._reset(task)

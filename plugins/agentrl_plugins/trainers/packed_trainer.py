@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import pickle
 import time
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class PackedTrainer:
     for each: `minibatches` per epoch, or one for every `minibatch_tokens` row tokens. A minibatch runs in
     micro-batches of at most `microbatch_tokens` (unless given, 16,384 on a GPU; on a CPU 2,048, fewer where a worker
     would idle), which change nothing but speed, memory and rounding. On a CPU, `workers` micro-batches run at once,
-    each on one core (a small model: as many as torch has threads; a large one: 1, on all cores). The weights that come
+    each on one core (a small model: as many as this process may use; a large one: 1, on all cores). The weights that come
     out do not depend on their number, bit by bit, if `microbatch_tokens` is given. `gradient_products="bfloat16"`
     makes the backward pass of a float32 model faster where the processor has such products, to about three digits.
 
@@ -105,7 +106,7 @@ class PackedTrainer:
         self.progress = 0.0  # share of the update under way that is done, for displays
         self._microbatch_tokens = microbatch_tokens
         self._one_core = model.device.type == "cpu" and (_is_small(model.module) or (workers or 1) > 1)
-        self._workers = Workers(workers or (torch.get_num_threads() if self._one_core else 1))
+        self._workers = Workers(workers or (_cores() if self._one_core else 1))
         speed_up_norms(model.module)
         set_gradient_products(model.module, getattr(torch, gradient_products))
         self._optimizer = Optimizer(
@@ -259,6 +260,10 @@ class _Job:
     rows: Sequence[Row]
     weights: Floats
     references: Sequence[Logprobs] | None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_small(module: torch.nn.Module) -> bool:

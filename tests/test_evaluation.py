@@ -14,7 +14,7 @@ import pytest
 import worlds
 
 from agentrl import DataError, Outcome, PluginError, Spec, Task, Trajectory, default_host
-from agentrl.evaluate import Evaluation, Play, compare, evaluate
+from agentrl.evaluation import Evaluation, Play, compare, evaluate
 from agentrl.intervals import Interval, mean_interval, paired_difference, pass_hat_k, wilson
 from agentrl.jsontext import to_json
 
