@@ -5,13 +5,18 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: train test lint bench docs clean
+.PHONY: train test test-long lint bench bench-worlds docs clean bubblewrap test-sandboxes test-docker bench-sandboxes \
+	test-adapters test-household-official
 
 train: .venv/ready
 	$(BIN)/agentrl train examples/household.toml $(ARGS)
 
-test: .venv/ready lint
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/ready lint bubblewrap
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+# More kills, longer plays: what is too slow for every commit.
+test-long: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/test_kill.py $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -19,7 +24,8 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	@for script in household engine framework credit; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in household engine framework credit trainer vector; do \
+		echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 docs: .venv/ready
 	$(BIN)/python docs/generate_hooks.py
@@ -28,8 +34,30 @@ docs: .venv/ready
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "agentrl needs Python 3.11 or newer; set PYTHON=…")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install -c constraints.txt -e '.[torch,plot,dev]'
+	$(PIP) install -c constraints.txt -e '.[torch,plot,webshop,search,bfcl,mcp,pool,dev]'
+	$(PIP) install --no-deps bfcl-eval==2026.3.23
 	touch $@
 
+bubblewrap:
+	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends bubblewrap >/dev/null; } \
+		|| echo "bubblewrap is not installed, and this may not install it: sudo apt-get install bubblewrap (dnf, pacman likewise)"
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from agentrl_sandboxes import doctor; print(doctor.obstacle() or "bubblewrap works here")'
+
+# The long forms too: two hundred sandboxes at once, every attempt to escape, the whole contract through a pool.
+test-sandboxes: .venv/ready bubblewrap
+	$(BIN)/python -m pytest -m '' tests/test_sandbox_contract.py tests/test_sandbox_escapes.py tests/test_sandbox_faults.py \
+		tests/test_sandbox_parts.py tests/test_sandbox_scoring.py tests/test_sandbox_cli.py tests/test_sandbox_pool.py $(ARGS)
+
+# Beside the daemon that is there, or one of its own that is started (and installed where root may) and ends with it.
+test-docker: .venv/ready
+	$(PIP) install -c constraints.txt 'docker>=7'
+	sandboxes/images/with-docker.sh $(BIN)/python -m pytest -m '' tests/test_sandbox_docker.py $(ARGS)
+
+# The full table: make bench-sandboxes ARGS='--lives 2000 --docker-lives 200'
+bench-sandboxes: .venv/ready bubblewrap
+	$(PIP) install -c constraints.txt 'docker>=7'
+	DOCKER_OPTIONAL=1 sandboxes/images/with-docker.sh $(BIN)/python benchmarks/sandboxes.py $(ARGS)
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-adapters build dist *.egg-info
