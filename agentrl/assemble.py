@@ -68,7 +68,8 @@ class Assembler:
         splits = getattr(probe.unwrapped, "splits", {"train": 2**31 - 1})
         probe.close()
         loss = self.host.build(stage.parts["loss"]) if "loss" in stage.parts else None
-        given = {"model": self.model, "seed": self.config.seed} | ({"loss": loss} if loss is not None else {})
+        given: dict[str, Any] = {"model": self.model, "seed": self.config.seed, "total_updates": stage.updates}
+        given |= {"loss": loss} if loss is not None else {}
         return StageParts(
             stage=stage,
             policy=self._stage_policy(stage, dialect),

@@ -12,6 +12,8 @@ import click
 
 from agentrl.errors import AgentRLError, ConfigError, did_you_mean
 from agentrl.hookspecs import KINDS
+from agentrl.sandbox_cli import sandbox
+from agentrl.scaffold import new
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -172,6 +174,10 @@ def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -
     host = _host()
     spec = Spec.from_table(kind, read_tables({"part": {"name": name}}, [f"part.{s}" for s in settings])["part"])
     check(spec, host)
+    if kind == "sandbox":
+        from agentrl.sandbox_cli import check_and_say
+
+        sys.exit(check_and_say(host.build(spec), name, as_json=as_json))
     report = run_kit(spec, host)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
@@ -189,8 +195,17 @@ def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -
 @click.option("--split", help="Split to take the task from.")
 @click.option("--index", type=int, help="Which task of the split.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--web", is_flag=True, help="As a page in a browser, for worlds that are one (webshop).")
+@click.option("--port", type=int, default=0, help="Of the page; 0 takes a free one.")
 def play(
-    environment: str, settings: tuple[str, ...], policy: str, split: str | None, index: int | None, seed: int
+    environment: str,
+    settings: tuple[str, ...],
+    policy: str,
+    split: str | None,
+    index: int | None,
+    seed: int,
+    web: bool,
+    port: int,
 ) -> None:
     """Play a world in the terminal; SETTINGS are key=value."""
     from agentrl.config import read_tables
@@ -199,6 +214,9 @@ def play(
     host = _host()
     table = read_tables({"environment": {"name": environment}}, [f"environment.{s}" for s in settings])["environment"]
     env = host.build(Spec.from_table("environment", table))
+    if web:
+        _serve_page(env, environment, port)
+        return
     dialect = host.build(Spec("dialect", "plain"))
     given: dict[str, Any] = {"dialect": dialect} | ({"ask": _ask} if policy == "human" else {})
     player = host.build(Spec("policy", policy), **given)
@@ -207,6 +225,18 @@ def play(
         _play(env, player, dialect, seed, options, echo=policy != "human")
     except (KeyboardInterrupt, EOFError, click.Abort):
         click.echo("\nleft the game")
+    finally:
+        env.close()
+
+
+def _serve_page(env: Any, name: str, port: int) -> None:
+    serve = getattr(env.unwrapped, "serve", None)
+    if serve is None:
+        raise ConfigError(f"the world {name!r} has no page for a browser; play it without --web")
+    try:
+        serve("127.0.0.1", port, ready=lambda address: click.echo(f"open {address} (Ctrl-C ends it)"))
+    except KeyboardInterrupt:
+        click.echo("\nclosed")
     finally:
         env.close()
 
@@ -302,6 +332,10 @@ def _host() -> Any:
 
     logging.getLogger("agentrl.host").setLevel(logging.ERROR)  # `list` shows what is switched off
     return default_host()
+
+
+main.add_command(new)
+main.add_command(sandbox)
 
 
 if __name__ == "__main__":

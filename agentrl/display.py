@@ -17,6 +17,7 @@ _COLUMNS = {
     "train/entropy": ("entropy", "{:.2f}"),
 }
 _PLAIN_EVERY_S = 5.0
+_PLAIN_AT_LEAST_EVERY_S = 60.0
 
 
 class Display:
@@ -51,19 +52,20 @@ class Display:
             live.update(_panel(self._progress))
 
     def _show_plain(self) -> None:
-        said = ""
+        said, silent_s = ("", 0), 0.0
         while not self._over.wait(_PLAIN_EVERY_S):
-            line = _line(self._progress)
-            if line != said:
-                sys.stderr.write(line + "\n")
+            silent_s += _PLAIN_EVERY_S
+            now = (self._progress.stage, self._progress.done)
+            if now != said or silent_s >= _PLAIN_AT_LEAST_EVERY_S:
+                sys.stderr.write(_line(self._progress) + "\n")
                 sys.stderr.flush()
-                said = line
+                said, silent_s = now, 0.0
         sys.stderr.write(_line(self._progress) + "\n")
 
 
 def _line(progress: Progress) -> str:
     numbers = "  ".join(f"{name} {value}" for name, value in _numbers(progress))
-    phase = f" ({progress.phase})" if progress.phase and not progress.updates else ""
+    phase = f" ({progress.phase})" if progress.phase else ""
     return f"{progress.stage:<12} {progress.update:>4}/{progress.updates:<4}{phase} {numbers}  left {_left(progress)}"
 
 

@@ -50,7 +50,7 @@ class Environment(gymnasium.Env[str, str]):
     not run), `success`, `sandbox`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 4}  # type: ignore[misc]
     observation_space: gymnasium.Space[str] = UnicodeText()
     action_space: gymnasium.Space[str] = UnicodeText()
 

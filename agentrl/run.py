@@ -18,6 +18,7 @@ from typing import Any
 from agentrl.assemble import Assembler, StageParts
 from agentrl.config import RunConfig, Stage, parse, read_tables
 from agentrl.contracts import Advantages, Collector, Policy
+from agentrl.curve import draw_curve
 from agentrl.errors import AgentRLError, ConfigError
 from agentrl.evaluation import Evaluation
 from agentrl.evaluation import evaluate as play_and_count
@@ -106,9 +107,16 @@ class _Training:
                 last = self.run.recover()
                 if last is not None:
                     self.earlier_seconds = float(last.state["seconds"])
+                self._forget_evaluations_after(last.update + 1 if last is not None else 0)
                 return asyncio.run(self._main(last))
         finally:
             self.run.close()
+
+    def _forget_evaluations_after(self, done: int) -> None:
+        """Tables of updates that will be made again, after a fall back to an older checkpoint."""
+        for path in self.run.folder.glob("evaluations/*.json"):
+            if int(path.stem) > done:
+                path.unlink()
 
     @property
     def seconds(self) -> float:
@@ -264,6 +272,9 @@ class _Training:
             self.run.write_folder("model", model.save)
         summary = summarise(self.run, self.config, self.seconds)
         self.run.write_json("summary.json", summary)
+        picture = draw_curve(self.run, summary)
+        if picture:
+            self.run.write_bytes("curve.png", picture)
         return Result(self.run.folder, summary)
 
 

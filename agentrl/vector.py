@@ -7,7 +7,7 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -18,6 +18,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from agentrl.errors import ConfigError, did_you_mean
 from agentrl.host import default_host
+from agentrl.infos import Infos
 from agentrl.registry import Spec
 
 Factory: TypeAlias = Callable[[], gymnasium.Env[str, str]]
@@ -126,68 +127,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Infos(dict[str, Any]):
-    """Infos in Gymnasium's form, one array and one mask `_key` per key, each built when it is first read.
-
-    `each` holds the infos of the worlds as they gave them.
-    """
-
-    _left = True  # not everything is built yet
-
-    def __init__(self, each: Sequence[Mapping[str, Any]]) -> None:
-        self.each = list(each)
-
-    def __missing__(self, key: str) -> Any:
-        base = key if any(key in info for info in self.each) else key.removeprefix("_")
-        there = [base in info for info in self.each]
-        if not any(there):
-            raise KeyError(key)
-        self.setdefault(base, _array([info.get(base) for info in self.each], there))
-        self.setdefault(f"_{base}", np.array(there, np.bool_))
-        return super().__getitem__(key)
-
-    def _all(self) -> Infos:
-        if self._left:
-            self._left = False
-            for key in {key: None for info in self.each for key in info}:
-                self.__missing__(key)
-        return self
-
-    def __contains__(self, key: object) -> bool:
-        return dict.__contains__(self._all(), key)
-
-    def __iter__(self) -> Iterator[str]:
-        return dict.__iter__(self._all())
-
-    def __len__(self) -> int:
-        return dict.__len__(self._all())
-
-    def __repr__(self) -> str:
-        return dict.__repr__(self._all())
-
-    def __reduce__(self) -> Any:
-        return Infos, (self.each,)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The array of a key, or `default`."""
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
-    def keys(self) -> Any:
-        """Every key and every mask."""
-        return dict.keys(self._all())
-
-    def values(self) -> Any:
-        """Every array and every mask."""
-        return dict.values(self._all())
-
-    def items(self) -> Any:
-        """Every key with its array, every mask with its own."""
-        return dict.items(self._all())
-
-
 class _LazyInfos:
     """Keeps what each world said, instead of filling arrays that nobody may read."""
 
@@ -210,6 +149,7 @@ class InlineVector(_LazyInfos, SyncVectorEnv):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
         """Begin all worlds, or those of `options["reset_mask"]`, as Gymnasium does."""
+        self._env_obs = list(self._observations or [None] * self.num_envs)  # those that the mask leaves as they are
         begun = super().reset(seed=seed, options=options)
         self._some_over = bool(self._autoreset_envs.any())
         return begun
@@ -228,6 +168,7 @@ class InlineVector(_LazyInfos, SyncVectorEnv):
 
     def _joined(self, steps: Sequence[Any]) -> Any:
         observations, rewards, terminated, truncated, infos = zip(*steps)  # noqa: B905 (strict costs a fifth of it)
+        self._observations = observations
         ended, cut = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
         if any(terminated) or any(truncated):
             ended[:], cut[:] = terminated, truncated
@@ -257,8 +198,8 @@ class ThreadsVector(InlineVector):
             for env, own in zip(self.envs, seeds, strict=True)
         )
         self._autoreset_envs, self._some_over = np.zeros(self.num_envs, np.bool_), False
-        observations, infos = zip(*begun, strict=True)
-        return observations, Infos(infos)
+        self._observations, infos = zip(*begun, strict=True)
+        return self._observations, Infos(infos)
 
     def step(self, actions: Iterable[str]) -> Any:
         """One step of each world, all at once; one that is over is begun anew instead."""
@@ -330,18 +271,6 @@ def _together(futures: Iterable[Future[Any]]) -> list[Any]:
     begun = list(futures)
     wait(begun)
     return [future.result() for future in begun]
-
-
-def _array(values: list[Any], there: list[bool]) -> Any:
-    """One array of a key's values; texts and anything else stay whole objects, absent numbers are 0."""
-    given = [value for value, known in zip(values, there, strict=True) if known]
-    if all(isinstance(value, dict) for value in given):
-        return Infos([value if known else {} for value, known in zip(values, there, strict=True)])
-    if all(isinstance(value, bool) for value in given):
-        return np.array([bool(value) for value in values], np.bool_)
-    if all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in given):
-        return np.array([value if known else 0 for value, known in zip(values, there, strict=True)])
-    return np.fromiter(values, np.object_, len(values))
 
 
 def _seconds_per_round(vector: Any, probe_s: float) -> float:

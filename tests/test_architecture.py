@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RANKS = [
-    ["errors", "types", "jsontext", "durable", "intervals", "rows", "progress"],
+    ["errors", "types", "infos", "jsontext", "durable", "intervals", "rows", "progress"],
     ["environment", "sandbox", "scoring", "contracts", "toolcalls", "tools", "hookspecs"],
     ["registry", "trajectory_table", "commit", "record"],
     ["host", "gymnasium_ids", "vector"],
-    ["config", "assemble", "evaluation", "report", "run", "testing", "sandbox_checks", "scaffold"],
+    ["config", "assemble", "evaluation", "report", "curve", "run", "testing", "sandbox_checks", "scaffold"],
     ["display", "sandbox_cli", "cli"],
 ]
 PLACE = {name: (row, column) for row, names in enumerate(RANKS) for column, name in enumerate(names)}
