@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import gymnasium
 
@@ -44,6 +44,8 @@ class Corridor(agentrl.Environment):
 
     instructions = "Walk to the exit of the corridor. Commands: left, right, wait, open door."
     splits = {"train": 100_000, "valid": 200}  # noqa: RUF012
+
+    metadata: ClassVar[dict[str, Any]] = agentrl.Environment.metadata | {"render_modes": ["ansi"]}  # type: ignore[misc]
 
     def __init__(self, *, length: int = 7, doors: int = 2, max_turns: int = 20, reward: float = 1.0) -> None:
         if length < 4 or not 0 <= doors <= length - 2 or max_turns < 1:

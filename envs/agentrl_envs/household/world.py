@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import gymnasium
 
@@ -32,6 +32,8 @@ class Household(agentrl.Environment):
 
     instructions = texts.INSTRUCTIONS
     splits = {"train": 1_000_000, "valid_seen": 1_000, "valid_unseen": 1_000}  # noqa: RUF012
+
+    metadata: ClassVar[dict[str, Any]] = agentrl.Environment.metadata | {"render_modes": ["ansi"]}  # type: ignore[misc]
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import gymnasium
 
@@ -64,6 +64,8 @@ class WebShop(agentrl.Environment):
         "by its id, or chooses an option on the page. click[buy now] ends the task: the closer the purchase comes to "
         "the instruction (type, attributes, options, price), the higher the reward."
     )
+
+    metadata: ClassVar[dict[str, Any]] = agentrl.Environment.metadata | {"render_modes": ["ansi"]}  # type: ignore[misc]
 
     def __init__(
         self,

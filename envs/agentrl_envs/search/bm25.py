@@ -1,0 +1,91 @@
+"""BM25 over a corpus: Lucene's, as Anserini and Search-R1's own BM25 set it (k1 0.9, b 0.4, Porter stems)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import agentrl
+from agentrl_envs.search.corpus import Corpus, Hit
+
+try:
+    import bm25s  # noqa: F401
+    import Stemmer  # noqa: F401
+except ImportError as error:  # optional: `pip install agentrl[search]`
+    raise agentrl.ConfigError(
+        f"the search world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install 'agentrl[search]'"
+    ) from None
+
+from agentrl_envs.webshop.search import Index as WithoutScores
+
+LARGE = 50_000_000  # bytes of a corpus file from which its index is kept on disk
+_FORMAT = 1  # of the cache; a change makes old folders unused
+_QUERIES = 4096  # results kept
+
+
+class Index(WithoutScores):
+    """The webshop's index, whose scores are asked for too."""
+
+    def best_scored(self, query: str, count: int) -> tuple[Any, Any]:
+        """int32 and float32 [≤ count], document numbers and their scores, best first."""
+        found = self.best(query, count)
+        scores = self._scorer.get_scores_from_ids(self._analyzer.look_up(query)) if len(found) else found
+        return found, scores[found]
+
+
+class BM25:
+    """A retriever. It keeps the results of recent queries: the members of a group ask much the same."""
+
+    def __init__(self, corpus: Corpus, index: Any) -> None:
+        self._corpus, self._index = corpus, index
+        self._found = functools.lru_cache(maxsize=_QUERIES)(self._find)
+
+    @classmethod
+    def over(cls, corpus: Corpus, file: Path | None = None, cache: Path | None = None) -> BM25:
+        """Index a corpus; the index of a large file is kept in a cache folder and mapped from there."""
+        if file is None or file.stat().st_size < LARGE:
+            return cls(corpus, _built(corpus))
+        return cls(corpus, _kept(corpus, file, cache))
+
+    def retrieve(self, queries: Sequence[str], count: int) -> list[tuple[Hit, ...]]:
+        return [self._found(query, count) for query in queries]
+
+    def _find(self, query: str, count: int) -> tuple[Hit, ...]:
+        found, scores = self._index.best_scored(query, count)
+        hits = (self._corpus[int(number)] for number in found)
+        return tuple(Hit(hit.id, hit.contents, float(score)) for hit, score in zip(hits, scores, strict=True))
+
+
+def _built(corpus: Corpus) -> Any:
+    return Index.build(corpus[number].contents for number in range(len(corpus)))
+
+
+def _kept(corpus: Corpus, file: Path, cache: Path | None) -> Any:
+    """Map the cache; build it first if there is none. Several processes may do so at once: the first one wins."""
+    status = file.stat()
+    name = f"{_FORMAT}|{file.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    root = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentrl" / "search"
+    folder = root / hashlib.blake2b(name.encode(), digest_size=12).hexdigest()
+    if not folder.is_dir():
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=root))
+        except OSError as error:
+            raise agentrl.EnvironmentFault(f"cannot write in {root}: {error}. Give another: cache = …") from error
+        try:
+            _built(corpus).save(work)
+            work.rename(folder)
+        except OSError as error:
+            if not folder.is_dir():
+                raise agentrl.EnvironmentFault(
+                    f"the index cannot be kept in {folder}: {error}. Give a folder with room: cache = …"
+                ) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return Index.open(folder)

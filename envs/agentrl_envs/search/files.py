@@ -1,0 +1,84 @@
+"""Reads question files as FlashRAG and Search-R1 keep them (NQ, TriviaQA, PopQA, HotpotQA, 2Wiki, MuSiQue, Bamboogle)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import agentrl
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and its right answers."""
+
+    text: str
+    answers: tuple[str, ...]
+
+
+def questions(path: Path) -> list[Asked]:
+    """All questions of a `.jsonl` or `.parquet` file: `question`, and `golden_answers` (or `answers`, `answer`, or the
+    `reward_model` of Search-R1's prepared files).
+
+    Raises ConfigError for a missing file or one of another kind, DataError for an entry that is no question.
+    """
+    if not path.is_file():
+        raise agentrl.ConfigError(f"there is no file of questions {path}. Give the path of a .jsonl or .parquet file.")
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise agentrl.ConfigError(f"questions {path}: files that end in .jsonl or .parquet can be read")
+    records = _parquet(path) if path.suffix == ".parquet" else _lines(path)
+    found = [_asked(record, path, number) for number, record in enumerate(records)]
+    if not found:
+        raise agentrl.DataError(f"{path} holds no question")
+    return found
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8") as file:
+        try:
+            yield from (json.loads(line) for line in file if line.strip())
+        except ValueError as error:  # UnicodeDecodeError is one too
+            raise agentrl.DataError(f"{path} is no file of JSON lines: {error}") from None
+
+
+def _parquet(path: Path) -> Iterator[Any]:
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    wanted = ("question", "golden_answers", "answers", "answer", "reward_model")
+    try:
+        file = pq.ParquetFile(path)
+        columns = [name for name in wanted if name in file.schema_arrow.names]
+        yield from file.read(columns).to_pylist()
+    except (OSError, ValueError) as error:
+        raise agentrl.DataError(f"{path} is no Parquet file: {error}") from None
+
+
+def _asked(record: Any, path: Path, number: int) -> Asked:
+    if isinstance(record, Mapping):
+        text, answers = record.get("question"), _answers(record)
+        if isinstance(text, str) and text.strip() and answers:
+            return Asked(_clean(text), tuple(dict.fromkeys(map(_clean, answers))))
+    raise agentrl.DataError(
+        f'{path}: entry {number} is no question: "question" (a text) and "golden_answers" (a list of texts) are needed'
+    )
+
+
+def _answers(record: Mapping[str, Any]) -> list[str]:
+    for name in ("golden_answers", "answers", "answer"):
+        if record.get(name) is not None:
+            return _texts(record[name])
+    truth = record.get("reward_model") or {}
+    truth = truth.get("ground_truth") if isinstance(truth, Mapping) else None
+    return _texts(truth.get("target") if isinstance(truth, Mapping) else truth)
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if isinstance(item, str)]
+
+
+def _clean(text: str) -> str:
+    return text.strip().encode("utf-8", "replace").decode()

@@ -1,0 +1,74 @@
+"""A retriever behind HTTP, by the `/retrieve` protocol of Search-R1's servers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+import agentrl
+from agentrl_envs.search.corpus import Hit
+
+_PAUSE_S = 0.2  # before the first retry; each later one waits as much longer
+_AGAIN = frozenset({429, 500, 502, 503, 504})
+
+
+class Remote:
+    """POST {"queries", "topk", "return_scores"} to `url` → {"result": [[{"document": {"contents"}, "score"}]]}.
+
+    Documents without the wrapping (what servers give for `return_scores: false`) are read too. Raises EnvironmentFault
+    for a server that does not answer, refuses, or answers something else; lost connections and busy servers are
+    asked again `retries` times.
+    """
+
+    def __init__(self, url: str, timeout_s: float, retries: int = 3) -> None:
+        self._url, self._retries = url, retries
+        self._client = httpx.Client(timeout=timeout_s, trust_env=False)
+
+    def retrieve(self, queries: Sequence[str], count: int) -> list[tuple[Hit, ...]]:
+        answer = self._post({"queries": list(queries), "topk": count, "return_scores": True})
+        result = answer.get("result") if isinstance(answer, Mapping) else None
+        if (
+            not isinstance(result, list)
+            or len(result) != len(queries)
+            or not all(isinstance(found, list) for found in result)
+        ):
+            raise agentrl.EnvironmentFault(
+                f'{self._url} answered {str(answer)[:200]!r}; {{"result": [[…]]}} with one list per query was expected'
+            )
+        return [tuple(self._hit(entry) for entry in found[:count]) for found in result]
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _post(self, payload: Mapping[str, Any]) -> Any:
+        for tried in range(self._retries + 1):
+            if tried:
+                time.sleep(_PAUSE_S * tried)
+            try:
+                response = self._client.post(self._url, json=payload)
+                if response.status_code in _AGAIN:
+                    error = f"status {response.status_code}: {response.text[:200]}"
+                    continue
+                response.raise_for_status()
+                return response.json()
+            except httpx.TransportError as raised:
+                error = f"{type(raised).__name__}: {raised}"
+            except (httpx.HTTPStatusError, ValueError) as raised:
+                raise agentrl.EnvironmentFault(f"{self._url} refused a search: {raised}") from raised
+        raise agentrl.EnvironmentFault(
+            f"{self._url} gave no answer to {self._retries + 1} tries ({error}). Is the retriever running? "
+            "`python -m agentrl_envs.search.serve` starts one."
+        )
+
+    def _hit(self, entry: Any) -> Hit:
+        document = entry.get("document", entry) if isinstance(entry, Mapping) else None
+        if not isinstance(document, Mapping) or not isinstance(document.get("contents"), str):
+            raise agentrl.EnvironmentFault(f'{self._url} gave a document without "contents": {str(entry)[:200]!r}')
+        score = entry.get("score")
+        if not isinstance(score, int | float | None):
+            raise agentrl.EnvironmentFault(f"{self._url} gave the score {str(score)[:200]!r}; a number was expected")
+        contents = document["contents"].encode("utf-8", "replace").decode()
+        return Hit(str(document.get("id", "")), contents, float(score or 0.0))

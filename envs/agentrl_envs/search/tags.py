@@ -1,0 +1,64 @@
+"""The tags of Search-R1 (Jin et al. 2025): how a search or an answer is read, and how documents are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agentrl_envs.search.corpus import Hit
+
+NOTHING_FOUND = "Nothing was found."
+EXPLANATION = (
+    "That was neither a search nor an answer. To search, write the query between <search> and </search>. "
+    "To answer, write the answer between <answer> and </answer>."
+)
+_TAG = re.compile(r"<(search|answer)>(.*?)</\1>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a completion asks for; `text` is the query or the answer."""
+
+    kind: Literal["search", "answer", "nothing"]
+    text: str = ""
+
+
+def read(completion: str) -> Said:
+    """The first tag counts, after a cut at the first `</search>`, or else at the first `</answer>`, as published.
+
+    >>> read("<think>who?</think><search> Ada Bell </search><answer>x</answer>")
+    Said(kind='search', text='Ada Bell')
+    >>> read("Ada Bell").kind
+    'nothing'
+    """
+    for closing in ("</search>", "</answer>"):
+        before, found, _ = completion.partition(closing)
+        if found:
+            match = _TAG.search(before + closing)
+            if match is None:
+                break
+            text = match[2].strip().encode("utf-8", "replace").decode()  # a lone surrogate can neither be sent nor kept
+            return Said("search" if match[1] == "search" else "answer", text)
+    return Said("nothing")
+
+
+def search(query: str) -> str:
+    """The action that searches."""
+    return f"<search> {query} </search>"
+
+
+def answer(text: str) -> str:
+    """The action that answers."""
+    return f"<answer> {text} </answer>"
+
+
+def information(hits: Sequence[Hit], longest: int) -> str:
+    """Documents as the agent sees them; of each at most `longest` characters of text.
+
+    >>> information([Hit("1", "Ada Bell\\nborn in Red Hill")], 9)
+    '<information>Doc 1(Title: Ada Bell) born in R</information>'
+    """
+    shown = [f"Doc {place}(Title: {hit.title}) {hit.text[:longest]}" for place, hit in enumerate(hits, 1)]
+    return f"<information>{chr(10).join(shown) or NOTHING_FOUND}</information>"
