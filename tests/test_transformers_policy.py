@@ -252,6 +252,12 @@ def test_two_requests_of_one_dialogue_wait_for_each_other(model):
     assert two.ids.tolist() != one.ids.tolist()
 
 
+def test_the_number_of_engines_changes_nothing(model):
+    one, many = (play_all(TransformersPolicy(model, max_tokens=8, workers=n), range(24), 4) for n in (1, 3))
+    for said, same in zip(one, many, strict=True):
+        assert_same(said, same, 1e-5)
+
+
 def test_a_cancelled_turn_gives_its_row_back(model):
     policy = TransformersPolicy(model, max_tokens=200, rows=1, temperature=0.9)
 
@@ -273,8 +279,9 @@ def test_a_cancelled_turn_gives_its_row_back(model):
     assert_same([asyncio.run(impatient())], [alone], 1e-5)
 
 
-def test_an_event_loop_that_died_midway_does_no_harm(model):
-    policy = TransformersPolicy(model, max_tokens=100)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_event_loop_that_died_midway_does_no_harm(model, workers):
+    policy = TransformersPolicy(model, max_tokens=100, workers=workers)
 
     async def left_behind():
         task = asyncio.create_task(policy.act(Dialogue((Message("user", "a"),), "k0", 1)))
@@ -285,16 +292,18 @@ def test_an_event_loop_that_died_midway_does_no_harm(model):
     loop = asyncio.new_event_loop()
     kept = loop.run_until_complete(left_behind())
     loop.close()  # nobody cancels what still waits
+    begun = workers > 1  # a step of a thread cannot be taken back
     policy.metrics()
     said = play_all(policy, [0], 2)[0]
-    assert policy.metrics()["tokens_sampled"] == sum(len(completion.ids) for completion in said)
+    sampled = sum(len(completion.ids) for completion in said)
+    assert sampled <= policy.metrics()["tokens_sampled"] <= sampled + begun
     assert_same(said, play_all(TransformersPolicy(model, max_tokens=100), [0], 2)[0], 1e-5)
     assert not kept.done()
 
 
 def test_new_weights_void_the_caches_and_stamp_the_tokens():
     model = tiny(TEXTS, 1, layers=2, width=32, vocabulary=300, init_std=0.3, max_context=LENGTH)
-    policy = TransformersPolicy(model, max_tokens=30)
+    policy = TransformersPolicy(model, max_tokens=30, workers=1)
 
     async def changing():
         first = await policy.act(Dialogue((Message("user", "a"),), "k", 1))

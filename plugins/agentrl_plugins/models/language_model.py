@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 from agentrl import ConfigError, DataError
 from agentrl_plugins.models.ragged import use_ragged_attention
 
+_SMALL = 50_000_000  # parameters
 _EXTRA = "agentrl.json"  # what a Hugging Face folder has no place for
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar per checkpoint would write across the display of a run
 
@@ -49,6 +51,17 @@ class LanguageModel:
     def device(self) -> torch.device:
         found: torch.device = next(self.module.parameters()).device
         return found
+
+    @property
+    def one_core_workers(self) -> int | None:
+        """How many threads, each computing on one core, suit this model; None where one operation should have all cores.
+
+        Operations of a small model are too short to be spread over cores: threads that share one wait for each other
+        more than they work, and on busy cores they all but stop.
+        """
+        if self.device.type != "cpu" or sum(p.numel() for p in self.module.parameters()) >= _SMALL:
+            return None
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @property
     def max_context(self) -> int:

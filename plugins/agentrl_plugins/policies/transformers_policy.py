@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from agentrl import AgentRLError, Completion, ConfigError, ContextOverflow, Dialogue, Ids, Model, PolicyFault, Sampling
-from agentrl_plugins.policies.engine import Counters, Engine, Request
+from agentrl_plugins.policies.engine import Engine, Request
+from agentrl_plugins.policies.engines import Engines
 from agentrl_plugins.policies.rendering import Renderer
 
 _PASSES = 4  # turns of the event loop given to those just answered, so that their next requests join the next step
@@ -19,6 +20,7 @@ class TransformersPolicy:
 
     Every step of the engine takes all dialogues that wait for a token; a turn computes only what its dialogue added.
     The randomness of a turn is its dialogue's seed alone, and its log-probs do not depend on who else is in the batch.
+    Weights may change while no turn is under way; with `workers=1` also between any two steps of the event loop.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class TransformersPolicy:
         rows: int = 256,
         prefill_tokens: int = 4096,
         min_rows: int = 8,
+        workers: int | None = None,
     ) -> None:
         """`max_tokens` per turn; `max_context` in tokens, the model's own unless given; `rows` dialogues are kept at once.
 
         `prefill_tokens` bounds the prompt tokens of one step. Batches are filled up to `min_rows`, because smaller
-        ones round differently. Raises ConfigError for a setting out of range.
+        ones round differently. `workers` engines share the dialogues, each on one core (a small model on a CPU: as
+        many as this process may use; else one on all cores). Raises ConfigError for a setting out of range.
         """
         limit = getattr(model, "max_context", None)
         if limit is None:
@@ -52,20 +56,26 @@ class TransformersPolicy:
             ("rows", rows, 1, np.inf),
             ("prefill_tokens", prefill_tokens, 1, np.inf),
             ("min_rows", min_rows, 1, np.inf),
+            ("workers", 1 if workers is None else workers, 1, np.inf),
         ):
             if not low <= value <= high:
                 raise ConfigError(f"policy 'transformers': {name} = {value}; allowed are {low} to {high}")
         self._sampling = Sampling(temperature, top_p, top_k)
         self._max_tokens = max_tokens
-        self._engine = Engine(
+        self._engines = Engines(
             model,
-            self._sampling,
-            max_tokens=max_tokens,
-            max_context=max_context,
-            rows=rows,
-            prefill_tokens=prefill_tokens,
-            min_rows=min_rows,
+            workers,
+            lambda count: Engine(
+                model,
+                self._sampling,
+                max_tokens=max_tokens,
+                max_context=max_context,
+                rows=-(-rows // count),
+                prefill_tokens=prefill_tokens,
+                min_rows=min_rows,
+            ),
         )
+        self._model, self._max_context = model, max_context
         self._renderer = _renderer(model)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -74,7 +84,7 @@ class TransformersPolicy:
 
     async def act(self, dialogue: Dialogue) -> Completion:
         prompt = self._prompt(dialogue)
-        budget = min(self._max_tokens, self._engine.max_context - len(prompt))
+        budget = min(self._max_tokens, self._max_context - len(prompt))
         uniforms = np.random.Generator(np.random.Philox(key=dialogue.seed)).random(budget)
         request = Request(dialogue.key, prompt, uniforms, dialogue.stop)
         future = self._submit(request)
@@ -82,7 +92,7 @@ class TransformersPolicy:
             return await future
         finally:
             if self._futures.pop(request, None) is not None:  # cancelled: nobody waits for it any more
-                self._engine.cancel(request)
+                self._engines.cancel(request)
 
     def encode(self, dialogue: Dialogue, text: str) -> Completion:
         prompt = self._prompt(dialogue)
@@ -91,9 +101,9 @@ class TransformersPolicy:
         ids = self._renderer.ids_of(text)
         if not ends and self._renderer.end_id is not None:
             ids = np.append(ids, np.int32(self._renderer.end_id))
-        if len(prompt) + len(ids) > self._engine.max_context:
+        if len(prompt) + len(ids) > self._max_context:
             raise ContextOverflow(
-                f"{len(prompt)} + {len(ids)} tokens do not fit into max_context = {self._engine.max_context}"
+                f"{len(prompt)} + {len(ids)} tokens do not fit into max_context = {self._max_context}"
             )
         count = len(ids)
         return Completion(
@@ -101,22 +111,23 @@ class TransformersPolicy:
             prompt,
             ids,
             np.zeros(count, np.float32),
-            versions=np.full(count, self._engine.model.version, np.int32),
+            versions=np.full(count, self._model.version, np.int32),
             sampling=self._sampling,
         )
 
     def forget(self, key: str) -> None:
         self._renderer.forget(key)
-        self._engine.forget(key)
+        self._engines.forget(key)
 
     async def refresh(self, model: Model) -> None:
-        if getattr(model, "tokenizer", None) is not self._engine.model.tokenizer:
+        if getattr(model, "tokenizer", None) is not getattr(self._model, "tokenizer", None):
             raise ConfigError("refresh: the new model has another tokenizer; make a new policy for it")
-        self._engine.drop(model)
+        self._model = model
+        self._engines.drop(model)
 
     def metrics(self) -> dict[str, float]:
         """Counters since the last call; `rows` is the mean number of sampled rows per step."""
-        counts, self._engine.counters = self._engine.counters, Counters()
+        counts = self._engines.take_counters()
         return {
             "tokens_sampled": float(counts.tokens_sampled),
             "tokens_prefilled": float(counts.tokens_prefilled),
@@ -129,24 +140,24 @@ class TransformersPolicy:
 
     def close(self) -> None:
         """Free all memory; the policy can still be used, from scratch."""
-        self._engine.close()
+        self._engines.close()
 
     def _prompt(self, dialogue: Dialogue) -> Ids:
         prompt = self._renderer.prompt(dialogue)
-        if len(prompt) > self._engine.max_context - 1:
+        if len(prompt) > self._max_context - 1:
             raise ContextOverflow(
-                f"a prompt of {len(prompt)} tokens leaves no room in max_context = {self._engine.max_context}"
+                f"a prompt of {len(prompt)} tokens leaves no room in max_context = {self._max_context}"
             )
         return prompt
 
     def _submit(self, request: Request) -> asyncio.Future[Completion]:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what an earlier event loop left behind has nobody to wait for it
-            self._engine.abandon()
+            self._engines.abandon()
             self._futures.clear()
             self._loop, self._serving = loop, None
         future = self._futures[request] = loop.create_future()
-        self._engine.submit(request)
+        self._engines.submit(request)
         self._arrived += 1
         if self._serving is None or self._serving.done():
             self._serving = loop.create_task(self._serve())
@@ -154,9 +165,9 @@ class TransformersPolicy:
 
     async def _serve(self) -> None:
         """Step while there is work; a step that fails fails every request in it, and the next one starts afresh."""
-        while self._engine.busy:
+        while self._engines.busy:
             try:
-                finished = self._engine.step()
+                finished = await self._engines.step()
             except Exception as error:  # whatever torch or the model may raise, those who wait must hear of it
                 self._fail(error)
                 return
@@ -178,7 +189,7 @@ class TransformersPolicy:
         fault = error if isinstance(error, AgentRLError) else PolicyFault(f"{type(error).__name__}: {error}")
         if fault is not error:
             fault.__cause__ = error
-        self._engine.close()
+        self._engines.close()
         futures, self._futures = self._futures, {}
         for future in futures.values():
             if not future.done():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import pickle
 import time
 from collections.abc import Sequence
@@ -39,7 +38,6 @@ from agentrl_plugins.trainers.tally import Piece, Tally, measures
 from agentrl_plugins.trainers.workers import Workers
 
 FILE, COUNTERS = "trainer.pt", "trainer.json"
-_SMALL = 50_000_000  # parameters; a larger model keeps all cores busy with one micro-batch
 _STREAM = 0x7061636B  # sets the trainer's random numbers apart from others made with the same seed
 
 
@@ -105,8 +103,9 @@ class PackedTrainer:
         self._updates = 0
         self.progress = 0.0  # share of the update under way that is done, for displays
         self._microbatch_tokens = microbatch_tokens
-        self._one_core = model.device.type == "cpu" and (_is_small(model.module) or (workers or 1) > 1)
-        self._workers = Workers(workers or (_cores() if self._one_core else 1))
+        suited = model.one_core_workers
+        self._one_core = model.device.type == "cpu" and (suited is not None or (workers or 1) > 1)
+        self._workers = Workers(workers or suited or 1)
         speed_up_norms(model.module)
         set_gradient_products(model.module, getattr(torch, gradient_products))
         self._optimizer = Optimizer(
@@ -260,14 +259,6 @@ class _Job:
     rows: Sequence[Row]
     weights: Floats
     references: Sequence[Logprobs] | None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _is_small(module: torch.nn.Module) -> bool:
-    return sum(parameter.numel() for parameter in module.parameters()) < _SMALL
 
 
 def _recorded_entropy(trajectories: Sequence[Trajectory]) -> dict[str, float]:
