@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import threading
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -30,6 +32,8 @@ class Host:
         self.manager.add_hookspecs(hookspecs)
         self.registries = {kind: Registry(kind) for kind in KINDS}
         self.broken: dict[str, str] = {}
+        self._providers: dict[tuple[int, str, str], Any] = {}
+        self._lock = threading.Lock()
         for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
             self._load(point)
         for name, plugin in (extra or {}).items():
@@ -55,12 +59,25 @@ class Host:
         """Make a part from its spec; `given` are live parts it may take (`model`, `loss`, `encoder` …).
 
         A parameter annotated with SandboxProvider, Policy or Judge takes a nested table and receives a factory: a callable
-        that makes a new one each time.
+        that makes a new one each time, but for providers of sandboxes, which are shared (see `provider`).
         """
         part = self.part(spec.kind, spec.name)
         plain, nested = self.split(spec, part)
-        factories = {name: functools.partial(self.build, inner, **given) for name, inner in nested.items()}
+        factories = {
+            name: functools.partial(self.provider, inner)
+            if inner.kind == "sandbox"
+            else functools.partial(self.build, inner, **given)
+            for name, inner in nested.items()
+        }
         return build(plain, part, {**given, **factories})
+
+    def provider(self, spec: Spec) -> Any:
+        """The provider of sandboxes with these settings: one for all who ask in this process, closed by nobody."""
+        key = (os.getpid(), spec.name, repr(sorted(spec.settings.items())))
+        with self._lock:
+            if key not in self._providers:
+                self._providers[key] = self.build(spec)
+            return self._providers[key]
 
     def split(self, spec: Spec, part: Any) -> tuple[Spec, dict[str, Spec]]:
         """The spec without its nested parts, and these by parameter name."""

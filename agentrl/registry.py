@@ -22,7 +22,7 @@ class Spec:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """A name with a colon is short for the setting `id`: `gymnasium:Taxi-v3` is `gymnasium` with id `Taxi-v3`."""
+        """A name with a colon is short for the setting `id`: `gymnasium:CartPole-v1` is `gymnasium` with id `CartPole-v1`."""
         name, colon, inner = self.name.partition(":")
         if colon:
             object.__setattr__(self, "name", name)

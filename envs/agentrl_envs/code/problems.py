@@ -1,0 +1,90 @@
+"""Problems: what is asked for, and the tests that say whether it was done."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the entry function, and the answer that is right; the answer never enters a sandbox."""
+
+    arguments: tuple[Any, ...]
+    expected: Any
+    loose: bool = False  # a tuple is as good as a list, as in files whose answers are JSON
+
+    def __str__(self) -> str:
+        return ", ".join(map(repr, self.arguments))
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a program reads on standard input and has to write; compared outside the sandbox."""
+
+    stdin: str
+    expected: str
+    as_json: bool = False  # the last line is compared as JSON value, else the text line by line
+
+    def __str__(self) -> str:
+        return repr(self.stdin)
+
+
+@dataclass(frozen=True)
+class Script:
+    """Assertions that run after the solution, in its process: for tests that are no plain comparison."""
+
+    code: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Test = Call | Program | Script
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to program. `entry` is the function to write (`Class.method` works too); "" asks for a program."""
+
+    name: str
+    statement: str
+    entry: str
+    public: tuple[Test, ...]  # shown, and run for the agent
+    hidden: tuple[Test, ...]  # decide the reward
+    gold: str = ""  # a solution that passes all tests, if one is known
+    start: str = ""  # what the solution is in the beginning
+    preamble: str = ""  # code that is put before every solution
+    opening: str = ""  # what is read first; empty: the statement, the public tests and the start
+    candidates: tuple[str, ...] = ()  # edits worth trying, for `info["admissible"]`; empty: any text is
+    repository: Repository | None = None  # set: the solution is a folder of files
+
+    def __deepcopy__(self, memo: object) -> Problem:
+        return self  # never changed, so snapshots share it
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Twelve hex digits that depend on everything in it: two problems that share it are one."""
+        repository = self.repository
+        content = (
+            self.statement, self.entry, self.start, self.preamble, self.public, self.hidden,
+            repository and (sorted(repository.files.items()), repository.needed, repository.tests),
+        )  # fmt: skip
+        return hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A folder to repair, as in SWE-bench: files, the patch that adds the tests, and which tests have to pass."""
+
+    files: Mapping[str, bytes]
+    executable: frozenset[str]
+    tests: str  # a patch, applied for grading only; what it touches is taken from it and not from the agent
+    needed: tuple[str, ...]  # fail before, have to pass after (FAIL_TO_PASS)
+    kept: tuple[str, ...] = ()  # pass before, have to pass after (PASS_TO_PASS)
+    command: tuple[str, ...] = ()  # runs one test, its id is added; empty: pytest or unittest ids, run by Python
+    gold: str = field(default="", repr=False)  # the patch that solves it
