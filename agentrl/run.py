@@ -159,7 +159,7 @@ class _Training:
         try:
             for update in range(start, first + stage.updates):
                 await self._update(update, parts)
-                self.progress.update, self.progress.done = update - first + 1, update + 1
+                self.progress.update = update - first + 1
         finally:
             parts.close()
 
@@ -221,7 +221,10 @@ class _Training:
                 state=state,
                 write_checkpoint=write_checkpoint,
             )
-            self.run.prune(keep={update, self._best(update, metrics)})
+            self.progress.done = update + 1
+            self.run.prune(
+                keep={update, update - 1, self._best(update, metrics)}
+            )  # one more, should the last be damaged
 
     def _best(self, update: int, metrics: Mapping[str, float]) -> int:
         """The update with the highest success on the split that `[evaluation] during_split` names; else this one."""

@@ -1,0 +1,222 @@
+"""Whole runs: they learn, resume, end well when interrupted, and say clearly what went wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import agentrl
+from agentrl import AgentRLError, ConfigError, RecordError, read_trajectories
+from agentrl.record import Run
+from agentrl.trajectory_table import first_difference
+
+ROOT = Path(__file__).parents[1]
+
+
+def tables(runs: Path, **changes: Any) -> dict[str, Any]:
+    """The corridor and a table of logits: a whole run in a second."""
+    return {
+        "name": "corridor",
+        "seed": 3,
+        "runs": str(runs),
+        "environment": {"name": "corridor"},
+        "model": {"name": "table"},
+        "policy": {"name": "tabular"},
+        "evaluation": {"split": "valid", "tasks": 100},
+        "trainer": {"name": "tabular", "learning_rate": 0.3},
+        "credit": {"name": "gigpo"},
+        "sampler": {"name": "uniform", "tasks": 8},
+        "collector": {"name": "asynchronous", "group_size": 8},
+        "stages": [{"name": "explore", "updates": 1}, {"name": "rl", "updates": 25}],
+        **changes,
+    }
+
+
+def language_tables(runs: Path, model: Path, **changes: Any) -> list[str]:
+    """Overrides that make a run file for large models small enough for a test."""
+    return [
+        f"runs={runs}", f"model.path={model}", "model.device=cpu", "environment.max_turns=4", "policy.max_tokens=12",
+        "policy.max_context=2000", "evaluation.tasks=4", "evaluation.every=0", "stages.0.updates=2",
+        "stages.0.sampler.tasks=2", "stages.0.collector.group_size=2", *(f"{k}={v}" for k, v in changes.items()),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> agentrl.Result:
+    return agentrl.train(tables(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture
+def copied(finished: agentrl.Result, tmp_path: Path) -> Path:
+    shutil.copytree(finished.folder, tmp_path / "corridor")
+    return tmp_path / "corridor"
+
+
+def command(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "agentrl.cli", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False, **kwargs)
+
+
+def test_a_run_learns_and_says_so(finished: agentrl.Result) -> None:
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert summary["difference"]["low"] > 0.2, summary
+    for name in ("before", "after", "difference"):
+        assert set(summary[name]) >= {"success", "low", "high", "tasks"}
+    assert summary["before"]["tasks"] == summary["after"]["tasks"] > 20
+    assert summary["peak_memory_mib"] > 10
+    assert (finished.folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert sum(1 for _ in (finished.folder / "metrics.jsonl").open()) == 26
+
+
+def test_the_same_file_gives_the_same_run_and_overwrites_nothing(finished: agentrl.Result) -> None:
+    again = agentrl.train(tables(finished.folder.parent))
+    assert again.folder.name == "corridor-2"
+    for one, other in zip(Run.open(finished.folder).commits(), Run.open(again.folder).commits(), strict=True):
+        played = [read_trajectories(commit.folder / "trajectories.parquet") for commit in (one, other)]
+        assert first_difference(*played) == ""
+
+
+def test_the_seed_changes_what_is_played_but_not_the_held_out_tasks(finished: agentrl.Result, tmp_path: Path) -> None:
+    other = agentrl.train(tables(tmp_path, seed=4))
+    table = "updates/000000/trajectories.parquet"
+    assert first_difference(*(read_trajectories(folder / table) for folder in (finished.folder, other.folder)))
+    plays = [
+        [play["task"] for play in json.loads((folder / "evaluations/000026.json").read_text())["plays"]]
+        for folder in (finished.folder, other.folder)
+    ]
+    assert plays[0] == plays[1]
+
+
+def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path: Path) -> None:
+    config = tables(tmp_path, stages=[{"name": "rl", "updates": 6}])
+    config["evaluation"] |= {"every": 2, "during_split": "train"}
+    whole = agentrl.train(config)
+    table = Run.open(whole.folder).commits()
+    kept = [commit for commit in table if commit.has_checkpoint]
+    assert len(kept) > 1, "the best and the last checkpoint are kept"
+    damaged = next((kept[-1].checkpoint / "model").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    model = {path.name: path.read_bytes() for path in (whole.folder / "model").iterdir()}
+    again = agentrl.resume(whole.folder)
+    assert {path.name: path.read_bytes() for path in (again.folder / "model").iterdir()} == model
+    assert (again.folder / "replaced").is_dir()
+
+
+def test_only_damaged_checkpoints_are_an_error_that_says_what_to_do(copied: Path) -> None:
+    for commit in Run.open(copied).commits():
+        if commit.has_checkpoint:
+            shutil.rmtree(commit.checkpoint / "model")
+    with pytest.raises(RecordError, match="cannot be resumed.*start again"):
+        agentrl.resume(copied)
+
+
+def test_a_run_that_is_over_is_not_played_again(copied: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copied.glob("updates/**/*")}
+    agentrl.resume(copied)
+    assert {path: path.stat().st_mtime_ns for path in copied.glob("updates/**/*")} == before
+
+
+def test_a_world_that_always_fails_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+    class Broken(agentrl.Environment):
+        """Fails at every step."""
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            super().reset(seed=seed)
+            return "hello", {"admissible": ["go"]}
+
+        def step(self, action: str) -> Any:
+            raise RuntimeError("the pipe burst")
+
+    class Plugin:
+        @agentrl.hookimpl
+        def register_environments(self, register: Any) -> None:
+            register("broken", Broken)
+
+    host = agentrl.Host(extra={"broken": Plugin()})
+    with pytest.raises(AgentRLError, match="nothing to learn from.*the pipe burst"):
+        agentrl.train(tables(tmp_path, environment={"name": "broken"}, evaluation={"split": "train"}), host=host)
+
+
+def test_evaluation_of_a_finished_run_repeats_its_last_table(finished: agentrl.Result) -> None:
+    result = agentrl.evaluate(finished.folder)
+    assert result.summary() == json.loads((finished.folder / "evaluations/000026.json").read_text())["summary"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_one_line_and_the_run_goes_on_after_cleaning_up(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        waste = disk / "waste"
+        run_file = tmp_path / "run.json"
+        config = tables(disk, stages=[{"name": "rl", "updates": 40}])
+        run_file.with_suffix(".toml").write_text(_toml(config))
+        waste.write_bytes(b"0" * 1_200_000)
+        ended = command("train", run_file.with_suffix(".toml"))
+        assert ended.returncode == 2, ended.stderr
+        assert "No space left" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        done = len(Run.open(disk / "corridor").commits())
+        assert done > 0
+        shutil.copytree(disk / "corridor", tmp_path / "moved")
+        assert command("train", "--resume", tmp_path / "moved").returncode == 0
+        assert len(Run.open(tmp_path / "moved").commits()) == 40
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
+
+
+def test_ctrl_c_finishes_the_write_and_says_how_to_go_on(tmp_path: Path) -> None:
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(_toml(tables(tmp_path / "runs", stages=[{"name": "rl", "updates": 2000}])))
+    line = [sys.executable, "-m", "agentrl.cli", "train", str(run_file)]
+    running = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "runs/corridor"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(folder.glob("updates/*"))) < 3:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "go on with: agentrl train --resume" in said
+    assert "Traceback" not in said
+    done = len(Run.open(folder).commits())
+    assert f"{done} of 2000 updates are safe" in said
+
+
+def test_the_path_for_large_models_runs_on_a_folder_on_disk(tmp_path: Path) -> None:
+    from agentrl_plugins.models.tiny import tiny
+
+    words = ["You are in the middle of a room. Looking quickly around you, you see a cabinet 1.", "go to cabinet 1"]
+    tiny(words, 1, layers=2, width=32, max_context=4096).save(tmp_path / "model")
+    result = agentrl.train(
+        ROOT / "examples/household_qwen.toml", language_tables(tmp_path / "runs", tmp_path / "model")
+    )
+    adapter = result.folder / "model/adapter_model.safetensors"
+    assert adapter.exists(), "LoRA saves the adapter alone"
+    assert result.summary["updates"] == {"gigpo": 2}
+    again = agentrl.evaluate(result.folder, ["evaluation.tasks=2"], model=result.folder / "model")
+    assert len(again.plays) == 2
+
+
+def test_a_model_folder_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no folder.*Hugging Face"):
+        agentrl.train(
+            ROOT / "examples/household_qwen.toml", language_tables(tmp_path, tmp_path / "nowhere"),
+        )  # fmt: skip
+
+
+def _toml(config: dict[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(config)
