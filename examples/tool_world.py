@@ -18,7 +18,7 @@ class Bakery(agentrl.ToolEnvironment):
     """Fill the shelf to what the shop has ordered; the oven holds six loaves at a time."""
 
     instructions = "Bake until the shelf holds what was ordered, then say that it is ready."
-    splits = {"train": 900, "valid": 100}  # noqa: RUF012
+    splits = {"train": 900, "valid": 100}
     max_turns = 12
 
     def begin(self, task: agentrl.Task) -> str:

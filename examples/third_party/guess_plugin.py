@@ -1,4 +1,4 @@
-"""A stranger's plugin: a guessing game, and a credit that pays every turn what its trajectory earned above the batch."""
+"""A stranger's plugin: a guessing game, and a credit that pays late turns more."""
 
 import numpy as np
 
@@ -12,23 +12,23 @@ def register_environments(register):
 
 @agentrl.hookimpl
 def register_credits(register):
-    register("guess/batch", batch_baseline)
+    register("guess/late", late)
 
 
 class Guess(agentrl.Environment):
-    """Find a number from 1 to `top`; the world answers "higher" or "lower"."""
-
-    splits = {"train": 10_000, "valid": 1_000}
+    """Find a number from 1 to `top`; the world says where it can still be. Multiples of 4 are kept for `valid`."""
 
     def __init__(self, *, top: int = 20, max_turns: int = 8):
         self.top, self.max_turns = top, max_turns
+        self.splits = {"train": top - top // 4, "valid": top // 4}
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         task = self.pick_task(options)
         self.low, self.high, self.turns = 1, self.top, 0
-        self.number = 1 + hash((task.split == "train", task.index)) % self.top
-        return f"Guess a number from 1 to {self.top}.", {"task": f"{task.split}/{task.index}"} | self._choices()
+        numbers = [n for n in range(1, self.top + 1) if (n % 4 == 0) == (task.split == "valid")]
+        self.number = numbers[task.index]
+        return f"Guess a number from 1 to {self.top}.", {"task": f"find {self.number}"} | self._choices()
 
     def step(self, action):
         self.turns += 1
@@ -46,7 +46,7 @@ class Guess(agentrl.Environment):
         if guess > self.number:
             self.high = min(self.high, guess - 1)
         found = guess == self.number
-        text = "Right!" if found else "Higher." if guess < self.number else "Lower."
+        text = "Right!" if found else f"No: it is from {self.low} to {self.high}."
         return (
             text,
             float(found),
@@ -62,7 +62,12 @@ class Guess(agentrl.Environment):
         return {"admissible": tuple(str(n) for n in range(1, self.top + 1)), "anchor": f"{self.low}..{self.high}"}
 
 
-def batch_baseline(trajectories, *, scale: float = 1.0):
-    """Every turn gets scale · (return − mean return of the batch)."""
-    returns = np.array([t.episode_return for t in trajectories])
-    return [np.full(len(t.turns), scale * (r - returns.mean())) for t, r in zip(trajectories, returns, strict=True)]
+def late(trajectories, *, scale: float = 1.0):
+    """Return minus the mean of the group, and more of it the later the turn: t / T of `scale` at turn t of T."""
+    advantages = [np.empty(0)] * len(trajectories)
+    for members in agentrl.groups(trajectories).values():
+        mean = np.mean([trajectories[i].episode_return for i in members])
+        for i in members:
+            turns = len(trajectories[i].turns)
+            advantages[i] = scale * (trajectories[i].episode_return - mean) * np.arange(1, turns + 1) / turns
+    return advantages
