@@ -81,6 +81,58 @@ def reap(name: str, settings: tuple[str, ...]) -> None:
             click.echo(line)
 
 
+@sandbox.command()
+@_IN
+@_SET
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=int, default=8477, show_default=True, help="0 picks a free one.")
+@click.option("--workers", type=int, default=0, help="Processes; by default one for each core.")
+@click.option(
+    "--sandboxes", "places", type=int, default=64, show_default=True, help="At once, in all workers together."
+)
+@click.option("--queue", type=int, default=64, show_default=True, help="Creations that may wait for a place.")
+@click.option("--cert", default="", help="File with a TLS certificate; with it the pool is at wss://.")
+@click.option("--key", default="", help="File with its key, where that is another one.")
+@click.option("--trust-network", is_flag=True, help="Serve other machines without TLS, through a tunnel for example.")
+def serve(
+    name: str,
+    settings: tuple[str, ...],
+    host: str,
+    port: int,
+    workers: int,
+    places: int,
+    queue: int,
+    cert: str,
+    key: str,
+    trust_network: bool,
+) -> None:
+    """Offer a sandbox to agentrl on other machines, until this is interrupted.
+
+    Clients use the sandbox `pool` with this address and a token: the variable AGENTRL_POOL_TOKEN, or one that is made
+    up and shown.
+    """
+    import os
+    import signal
+
+    from agentrl.sandbox_serve import TOKEN_VARIABLE, PoolServer, PoolSettings
+
+    checked = _provider(name, settings)  # refused here rather than in every worker
+    checked.close()
+    given = os.environ.get(TOKEN_VARIABLE, "")
+    offer = PoolSettings(
+        name, _settings(name, settings), host, port, given, workers, places, queue,
+        cert=cert, key=key, trust_network=trust_network,
+    )  # fmt: skip
+    server = PoolServer(offer, lambda line: click.echo(f"agentrl: {line}", err=True))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.end())
+    server.start()
+    click.echo(f"serving {name} at {server.url}: {len(server.workers)} workers, {places} sandboxes at once")
+    click.echo(f"token: {'the one in ' + TOKEN_VARIABLE if given else server.token}")
+    server.wait()
+    server.close()
+
+
 def check_and_say(provider: SandboxProvider, name: str, *, escapes: bool = True, as_json: bool = False) -> int:
     """Run the kit and print what it found; the exit code."""
     from agentrl.sandbox_checks import ATTEMPTS, check_sandbox
@@ -97,16 +149,22 @@ def check_and_say(provider: SandboxProvider, name: str, *, escapes: bool = True,
 
 
 def _provider(name: str, settings: tuple[str, ...]) -> SandboxProvider:
-    from agentrl.config import read_tables
     from agentrl.host import default_host
     from agentrl.registry import Spec
 
-    table = read_tables({"part": {"name": name}}, [f"part.{setting}" for setting in settings])["part"]
-    provider: Any = default_host().build(Spec.from_table("sandbox", table))
+    provider: Any = default_host().build(Spec("sandbox", name, _settings(name, settings)))
     obstacle = provider.obstacle()
     if obstacle:
         raise ConfigError(f"the sandbox {name!r} does not work on this machine: {obstacle}")
     return provider  # type: ignore[no-any-return]
+
+
+def _settings(name: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    from agentrl.config import read_tables
+
+    table = dict(read_tables({"part": {"name": name}}, [f"part.{setting}" for setting in settings])["part"])
+    table.pop("name")
+    return table
 
 
 def _hand_on(stream: str, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -24,7 +25,10 @@ for i in range(2000):
     with open(f"d{i % 50}/f{i}", "w") as file:
         file.write("x" * 100)
 """
-GOALS_MS = {"life": 20.0, "snippet": 2.0, "reset 2,000 files": 5.0, "snapshot + restore 2,000 files": 5.0}
+GOALS_MS = {
+    "bubblewrap": {"life": 20.0, "snippet": 2.0, "reset 2,000 files": 5.0, "snapshot + restore 2,000 files": 5.0},
+    "docker": {"command": 3.0},
+}
 GOAL_LIVES_PER_S = 100.0
 
 
@@ -70,13 +74,13 @@ def lives_per_second(provider: SandboxProvider, count: int) -> float:
         return count / (time.perf_counter() - started)
 
 
-def single_figures(provider: SandboxProvider, times: int) -> dict[str, float]:
+def single_figures(provider: SandboxProvider, times: int, lives: int) -> dict[str, float]:
     """Milliseconds of everything one can do with one sandbox at a time."""
     life(provider)
     found = {
         "plain Python": median_ms(plain_python, times),
-        "life": median_ms(lambda: life(provider), times),
-        "life, cold interpreter": median_ms(lambda: cold_life(provider), times),
+        "life": median_ms(lambda: life(provider), lives),
+        "life, cold interpreter": median_ms(lambda: cold_life(provider), lives),
     }
     with provider.create(SPEC) as sandbox:
         sandbox.python("print(1)")
@@ -93,8 +97,20 @@ def single_figures(provider: SandboxProvider, times: int) -> dict[str, float]:
                 lambda: sandbox.restore(sandbox.snapshot()), times, lambda: sandbox.put("new", b"x")
             )
         if "fork" in sandbox.abilities:
-            found["fork of 2,000 files"] = median_ms(lambda: sandbox.fork().close(), times)
+            found["fork of 2,000 files"] = median_ms(lambda: sandbox.fork().close(), lives)
     return found
+
+
+def exec_run_ms(provider: Any, times: int) -> float:
+    """What docker-py's own way costs: a new exec for each command, in a container like ours."""
+    import docker
+
+    with provider.create(SPEC) as sandbox:
+        client = docker.DockerClient(base_url=provider.host) if provider.host else docker.from_env()
+        container = client.containers.get(sandbox.container.id)
+        taken = median_ms(lambda: container.exec_run(["true"]), times)
+        client.close()
+    return taken
 
 
 def fill(sandbox: Sandbox) -> None:
@@ -131,29 +147,49 @@ def under_load(provider: SandboxProvider, at_once: int, lives: int) -> dict[str,
     with ThreadPoolExecutor(at_once) as threads:
         list(threads.map(one, range(lives)))
     rate = lives / (time.perf_counter() - started)
+    whole = [sum(each) for each in zip(*phases.values(), strict=True)] or [float("nan")] * 2
     return {
-        **{name: statistics.median(taken) for name, taken in phases.items()},
-        "p90 life": statistics.quantiles([sum(each) for each in zip(*phases.values(), strict=True)], n=10)[-1],
+        **{name: statistics.median(taken or [float("nan")]) for name, taken in phases.items()},
+        "p90 life": statistics.quantiles(whole, n=10)[-1],
         "lives/s": rate,
         "errors": len(errors),
     }
 
 
-def left_behind(before: dict[str, int]) -> dict[str, int]:
+def left_behind(before: dict[str, int], name: str) -> dict[str, int]:
     """What is there now and was not before."""
-    return {name: max(count - before[name], 0) for name, count in inventory().items()}
+    return {kind: max(count - before[kind], 0) for kind, count in inventory(name).items()}
 
 
-def inventory() -> dict[str, int]:
-    """Processes below this one, mounts, control groups, folders and descriptors."""
-    groups = [path for path in Path("/sys/fs/cgroup").rglob("agentrl-*") if path.is_dir()]
-    folders = [path for folder in ("/run", "/dev/shm", "/tmp") for path in Path(folder).glob("agentrl-*")]
-    return {
+def inventory(name: str) -> dict[str, int]:
+    """Processes below this one, mounts, control groups, folders and descriptors; containers, where there is a daemon."""
+    groups = [path for path in Path("/sys/fs/cgroup").rglob("agentrl-*") if path.is_dir() and not_others(path)]
+    folders = [path for folder in ("/run", "/dev/shm", "/tmp") for path in Path(folder).glob("agentrl-*-*")]
+    folders = [path for path in folders if not_others(path)]
+    found = {
         "processes": len(descendants()),
         "mounts": len(Path("/proc/self/mounts").read_text().splitlines()),
         "cgroups": len(groups),
         "files": len(folders) + len(os.listdir("/proc/self/fd")),
     }
+    return {**found, "containers": containers()} if name == "docker" else found
+
+
+def not_others(path: Path) -> bool:
+    """Whether something is ours or nobody's: its name has the process that made it, which may be at work elsewhere."""
+    maker = path.name.split("-")[1]
+    return maker.isdigit() and (int(maker) in descendants() or not Path(f"/proc/{maker}").exists())
+
+
+def containers() -> int:
+    """How many of ours the daemon has."""
+    import docker
+
+    client = docker.from_env()
+    try:
+        return len(client.api.containers(all=True, filters={"label": "agentrl.sandbox"}))
+    finally:
+        client.close()
 
 
 def descendants() -> set[int]:
@@ -170,48 +206,81 @@ def descendants() -> set[int]:
     return found - {os.getpid()}
 
 
-def say(figures: dict[str, float], rate: float) -> None:
-    """The first table."""
-    plain = figures["plain Python"]
-    print(f"{'':<34}{'ms':>8}{'/ plain Python':>16}{'goal':>8}")
-    for name, taken in figures.items():
-        goal = f"{GOALS_MS[name]:.0f}" if name in GOALS_MS else ""
-        print(f"{name:<34}{taken:>8.2f}{taken / plain:>16.2f}{goal:>8}")
-    print(f"{'lives per second':<34}{rate:>8.0f}{'':>16}{GOAL_LIVES_PER_S:>8.0f}")
+def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one kind of sandbox; only a reason where there is none here."""
+    started: dict[str, int] = {} if name == "docker" else inventory(name)
+    with contextlib.ExitStack() as stack:
+        settings: dict[str, Any] = {}
+        if name == "pool":
+            settings = served(stack)
+        provider: Any = default_host().build(Spec("sandbox", name, settings))
+        obstacle = provider.obstacle()
+        if obstacle:
+            return {"skipped": obstacle}
+        few = name == "docker"
+        before = started or inventory(name)
+        figures = single_figures(provider, arguments.times, max(arguments.times // 8, 3) if few else arguments.times)
+        if few:
+            figures["docker-py's exec_run"] = exec_run_ms(provider, arguments.times)
+        lives = min(arguments.lives, arguments.docker_lives) if few else arguments.lives
+        rate = lives_per_second(provider, lives if few else max(lives, 100))
+        load = {int(n): under_load(provider, int(n), lives) for n in arguments.at_once.split(",")}
+        with provider.create(SPEC) as sandbox:
+            grade = sandbox.grade()
+        provider.close()
+    left = left_behind(before, name)
+    return {"figures": figures, "lives_per_s": rate, "lives": lives, "load": load, "left": left, "grade": grade}
+
+
+def served(stack: contextlib.ExitStack) -> dict[str, Any]:
+    """A pool of bubblewrap sandboxes on the loopback, and how to reach it."""
+    from agentrl.sandbox_serve import PoolServer, PoolSettings
+
+    server = PoolServer(PoolSettings(port=0))
+    stack.callback(server.close)
+    server.start()
+    return {"url": server.url, "token": server.token}
+
+
+def say(name: str, found: dict[str, Any]) -> None:
+    """Two tables."""
+    if "skipped" in found:
+        print(f"{name}: skipped. {found['skipped']}\n")
+        return
+    figures, grade = found["figures"], found["grade"]
+    goals = GOALS_MS.get(name, {})
+    base = "docker-py's exec_run" if name == "docker" else "plain Python"
+    print(f"{name}, {grade['level']}, {os.cpu_count()} cores; medians in ms\n")
+    print(f"{'':<34}{'ms':>8}{'/ ' + base:>24}{'goal':>8}")
+    for what, taken in figures.items():
+        goal = f"{goals[what]:.0f}" if what in goals else ""
+        print(f"{what:<34}{taken:>8.2f}{taken / figures[base]:>24.2f}{goal:>8}")
+    goal = f"{GOAL_LIVES_PER_S:.0f}" if name == "bubblewrap" else ""
+    print(f"{'lives per second':<34}{found['lives_per_s']:>8.1f}{'':>24}{goal:>8}")
+    names = ["start", "exec", "reset", "destroy", "p90 life", "lives/s", "errors"]
+    print(f"\n{'at once':<10}{'lives':>8}" + "".join(f"{each:>10}" for each in names))
+    for at_once, row in found["load"].items():
+        cells = "".join(f"{row[each]:>10.0f}" if each == "errors" else f"{row[each]:>10.1f}" for each in names)
+        print(f"{at_once:<10}{found['lives']:>8}{cells}")
+    print("\nleft behind: " + ", ".join(f"{count} {kind}" for kind, count in found["left"].items()) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--in", dest="name", default="bubblewrap")
+    parser.add_argument("--in", dest="names", default="bubblewrap,docker,pool")
     parser.add_argument("--lives", type=int, default=100, help="lives for each row of the second table (full: 2000)")
+    parser.add_argument("--docker-lives", type=int, default=40, help="likewise for Docker, where a life takes longer")
     parser.add_argument("--at-once", default="1,16,64")
     parser.add_argument("--times", type=int, default=40)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    before = inventory()
-    provider: Any = default_host().build(Spec("sandbox", arguments.name))
-    figures = single_figures(provider, arguments.times)
-    rate = lives_per_second(provider, max(arguments.lives, 100))
-    load = {int(n): under_load(provider, int(n), arguments.lives) for n in arguments.at_once.split(",")}
-    with provider.create(SPEC) as sandbox:
-        grade = sandbox.grade()
-    provider.close()
-    left = left_behind(before)
+    found = {}
+    for name in arguments.names.split(","):
+        found[name] = measure(name, arguments)
+        if not arguments.json:
+            say(name, found[name])
     if arguments.json:
-        print(
-            json.dumps({"figures": figures, "lives_per_s": rate, "load": load, "left": left, "grade": grade}, indent=2)
-        )
-        return
-    print(f"{arguments.name}, {grade['level']}, {os.cpu_count()} cores; medians in ms\n")
-    say(figures, rate)
-    names = ["start", "exec", "reset", "destroy", "p90 life", "lives/s", "errors"]
-    print(f"\n{'at once':<10}{'lives':>8}" + "".join(f"{name:>10}" for name in names))
-    for at_once, row in load.items():
-        cells = "".join(
-            f"{row[name]:>10.0f}" if name in ("lives/s", "errors") else f"{row[name]:>10.2f}" for name in names
-        )
-        print(f"{at_once:<10}{arguments.lives:>8}{cells}")
-    print("\nleft behind: " + ", ".join(f"{count} {name}" for name, count in left.items()))
+        print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -26,3 +26,11 @@ def provider() -> Bubblewrap:
 def worker_env() -> dict[str, str]:
     """Environment of a separate Python that imports the code under test."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+@functools.cache
+def docker_obstacle() -> str:
+    """Why there is no Docker here; asked once."""
+    from agentrl_sandboxes.docker import Docker
+
+    return Docker(timeout_s=5.0).obstacle()

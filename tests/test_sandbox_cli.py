@@ -57,6 +57,12 @@ def test_what_is_missing_is_said_with_what_to_do() -> None:
     assert "apt-get install bubblewrap" in str(result.exception)
 
 
+def test_a_pool_of_what_does_not_work_here_is_not_served() -> None:
+    result = call("serve", "--port", "0", "--set", "bwrap=no-such-bwrap")
+    assert isinstance(result.exception, ConfigError)
+    assert "apt-get install bubblewrap" in str(result.exception)
+
+
 @needs_bubblewrap
 def test_the_reaper_says_what_it_did() -> None:
     assert call("reap").exit_code == 0

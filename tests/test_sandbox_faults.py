@@ -147,21 +147,31 @@ def test_lives_leave_no_processes_groups_mounts_or_descriptors() -> None:
     with Bubblewrap() as provider:
         provider.create().close()
         assert provider._warden is not None
-        porter = int(provider._warden.facts["family"].split("-")[1])
+        family = str(provider._warden.facts["family"])
+        porter = int(family.split("-")[1])
 
         def count() -> tuple[int, int, int]:
-            groups = sum(len(list(Path(p.path).glob("agentrl-*/*"))) for p in cgroups.find_parents().values())
+            groups = sum(len(list(Path(p.path).glob(f"{family}/*"))) for p in cgroups.find_parents().values())
             mounts = len(Path(f"/proc/{porter}/mountinfo").read_text().splitlines())
             return len(os.listdir("/proc/self/fd")), groups, mounts
 
-        for _ in range(4):
-            provider.create().close()
-        before = count()
-        for _ in range(25):
+        def settled() -> bool:
+            first = count()
+            time.sleep(0.3)  # keepers tidy up after they have answered
+            return count() == first
+
+        def live() -> None:
             with provider.create() as sandbox:
                 sandbox.python("import os; os.fork(); print(1)")
                 sandbox.restore(sandbox.snapshot())
                 sandbox.session("python").run("x = 1")
+
+        for _ in range(5):
+            provider.create().close()
+        assert until(settled, 5.0)
+        before = count()
+        for _ in range(25):
+            live()
         assert until(lambda: count() <= before, 5.0), f"before {before}, after {count()}"
         assert until(lambda: len(family_processes(porter)) <= 6, 5.0), family_processes(porter)
 
@@ -188,7 +198,9 @@ def test_a_warden_that_dies_is_infrastructure_too() -> None:
     sandbox = provider.create()
     assert provider._warden is not None
     family = provider._warden.facts["family"]
-    os.kill(family_processes(int(family.split("-")[1]))[1], signal.SIGKILL)
+    warden = family_processes(int(family.split("-")[1]))[1]
+    os.kill(warden, signal.SIGKILL)
+    assert until(lambda: not Path(f"/proc/{warden}").exists())
     with pytest.raises(SandboxFault):
         sandbox.exec("true")
     with provider.create() as another:

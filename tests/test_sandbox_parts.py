@@ -236,6 +236,7 @@ def test_more_input_than_a_program_reads_does_no_harm() -> None:
     with provider().create() as sandbox:
         for _ in range(3):
             assert sandbox.exec(["head", "-c", "3"], stdin=b"x" * 10**6).stdout.text == "xxx"
+            sandbox.python("", stdin=b"x" * 100_000)  # fits into buffers on the way, but not into the program's pipe
         assert sandbox.exec(["cat"], stdin=b"y" * 10**6).stdout.total == 10**6
 
 

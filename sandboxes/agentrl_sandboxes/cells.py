@@ -50,7 +50,7 @@ class Cell:
                 pending = self._exchange(pending, until)
                 frame = self._receive()
                 if "chunk" not in frame[0]:
-                    self.clean = not pending
+                    self.clean = not pending and not frame[0].get("last", False)
                     return frame
                 on_output(frame[0]["chunk"], frame[1])
         except TimeoutError as error:

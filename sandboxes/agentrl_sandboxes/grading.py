@@ -7,7 +7,7 @@ import os
 import platform
 from typing import Any
 
-from agentrl import SandboxFault
+from agentrl import Sandbox, SandboxFault
 from agentrl_sandboxes.bubblewrap_sandbox import BubblewrapSandbox
 
 _PROBE = """
@@ -24,19 +24,18 @@ print(json.dumps({
 
 def measure(sandbox: BubblewrapSandbox, facts: dict[str, Any], version: str) -> dict[str, Any]:
     """JSON-able. `facts` are the warden's; what they claim of the program is checked against the probe."""
-    seen = json.loads(_probe(sandbox))
+    seen = json.loads(probe(sandbox))
     status, outside = seen["status"], sandbox.host_identity()
-    own = {name: os.readlink(f"/proc/self/ns/{name}") for name in seen["namespaces"]}
-    apart = sorted(name for name, link in seen["namespaces"].items() if link != own[name])
+    own = apart(seen["namespaces"])
     return {
         "sandbox": "bubblewrap",
-        "level": "namespaces" if len(apart) == len(own) and status["Seccomp"] == "2" else "process",
-        "namespaces": apart,
+        "level": "namespaces" if len(own) == len(seen["namespaces"]) and status["Seccomp"] == "2" else "process",
+        "namespaces": own,
         "uid": {"inside": int(status["Uid"].split()[0]), "host": outside["uid"], "groups": outside["groups"]},
         "capabilities": status["CapEff"],
         "no_new_privileges": status["NoNewPrivs"] == "1",
         "seccomp": facts["seccomp"][sandbox.spec.profile] if status["Seccomp"] == "2" else None,
-        "network": "none" if seen["interfaces"] == ["lo"] and "net" in apart else ", ".join(seen["interfaces"]),
+        "network": "none" if seen["interfaces"] == ["lo"] and "net" in own else ", ".join(seen["interfaces"]),
         "limits": _limits(facts),
         "files": "overlay in memory" if facts["overlay"] else "copies in memory",
         "system": "read-only, own inodes"
@@ -62,7 +61,13 @@ def _limits(facts: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _probe(sandbox: BubblewrapSandbox) -> bytes:
+def apart(namespaces: dict[str, str]) -> list[str]:
+    """Kinds of namespaces that are not this process's own."""
+    return sorted(name for name, link in namespaces.items() if link != os.readlink(f"/proc/self/ns/{name}"))
+
+
+def probe(sandbox: Sandbox) -> bytes:
+    """What the probe prints."""
     result = sandbox.python(_PROBE)
     if not result.ok:
         raise SandboxFault(f"a sandbox could not be measured: {result.status}, {result.stderr.text[-300:]}")

@@ -68,6 +68,11 @@ class LayerBook:
             found, self._dead = self._dead, []
             return found
 
+    def still_dead(self, layers: Sequence[str]) -> None:
+        """They could not be freed: somebody else will."""
+        with self._lock:
+            self._dead += layers
+
 
 class LayerSnapshot(SandboxSnapshot):
     """A stack of frozen layers, kept alive by this object."""

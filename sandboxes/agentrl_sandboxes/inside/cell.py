@@ -35,10 +35,10 @@ def live(sock: socket.socket, place: Place) -> NoReturn:
     try:
         proc_fd = _enter(place)
         os.environ.update(place.environment)  # here, because in a fresh fork it would cost more
-        wake = _listen_for_children()
-        _close_all_but(sock.fileno(), proc_fd, place.memory_fd, place.pids_fd, *wake)
+        wake = listen_for_children()
+        close_all_but(sock.fileno(), proc_fd, place.memory_fd, place.pids_fd, *wake)
         frames.send(sock, {"ready": True})
-        _serve(Cell(sock, proc_fd, wake[0], place.memory_fd, place.pids_fd, place.memory_cgroup))
+        serve(Cell(sock, proc_fd, wake[0], place.memory_fd, place.pids_fd, place.memory_cgroup))
         code = 0
     except (OSError, ValueError) as error:
         _complain(sock, error)
@@ -68,8 +68,8 @@ def _enter(place: Place) -> int:
     return proc_fd
 
 
-def _listen_for_children() -> tuple[int, int]:
-    """A pipe that becomes readable when a child ends. The first process of a namespace ignores all other signals."""
+def listen_for_children() -> tuple[int, int]:
+    """A pipe that becomes readable when a child ends. The first process of a namespace gets no other signals anyway."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -79,7 +79,7 @@ def _listen_for_children() -> tuple[int, int]:
     return reader, writer
 
 
-def _close_all_but(*keep: int) -> None:
+def close_all_but(*keep: int) -> None:
     """Close what this process inherited; the lowest numbers stay /dev/null, they are for programs."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) >= FIRST_FREE and int(name) not in keep:
@@ -87,7 +87,7 @@ def _close_all_but(*keep: int) -> None:
                 os.close(int(name))
 
 
-def _serve(cell: Cell) -> None:
+def serve(cell: Cell) -> None:
     """One program after the other; the next one is forked as soon as the last one is gone, and waits for its job."""
     gc.freeze()
     while True:
@@ -97,10 +97,13 @@ def _serve(cell: Cell) -> None:
             running.close()
             _serve_session(cell, job, json.loads(code)["code"])
             return
-        _report(cell, running.attend(job), running, fresh=False)
+        header = running.attend(job)
+        # A program may not want all of its input; then the rest is still on the socket, and no next job can be read.
+        last = bool(running.input.unsent) or running.stray
+        _report(cell, {**header, "last": last}, running, fresh=False)
         running.close()
-        if running.input.unsent:
-            return  # the program did not want all of its input, and the rest is still on the socket
+        if last:
+            return
 
 
 def _serve_session(cell: Cell, job: dict[str, Any], code: str) -> None:

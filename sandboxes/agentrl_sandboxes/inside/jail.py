@@ -15,7 +15,7 @@ _MOUNT_POINTS = ("proc", "dev", "tmp", "workspace", "home/agent", "mnt")
 _EMPTY_FOLDERS = ("run", "var/lib", "var/log", "opt", "srv", "root")
 _ETC_FILES = ("ld.so.cache", "localtime", "mime.types", "protocols", "services", "os-release", "debian_version")
 _ETC_FOLDERS = ("alternatives", "ld.so.conf.d", "python3", "java")  # and whatever begins so
-_ETC = {
+ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/home/agent:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
     "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
@@ -48,7 +48,7 @@ def furnish_mount_points(folder: str) -> None:
 def _furnish_etc(folder: str) -> None:
     os.makedirs(f"{folder}/etc")
     os.symlink("/proc/self/mounts", f"{folder}/etc/mtab")
-    for name, text in _ETC.items():
+    for name, text in ETC.items():
         with open(f"{folder}/etc/{name}", "w") as file:
             file.write(text)
     for name in sorted(os.listdir("/etc")):

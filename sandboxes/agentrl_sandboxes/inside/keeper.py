@@ -252,6 +252,7 @@ class Keeper:
             self._trash += self._life.workspace.trash
             _close_all(self._life.namespaces)
             self._life = None
+        self._trash += request.get("drop", [])
         self._wish = request.get("next_id")
         return {}, []
 

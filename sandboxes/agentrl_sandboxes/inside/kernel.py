@@ -13,6 +13,7 @@ NOSUID, NODEV, NOEXEC, RDONLY, REMOUNT, BIND, RECURSIVE = 2, 4, 8, 1, 32, 4096, 
 _PRIVATE, _DETACH = 1 << 18, 2
 
 _PDEATHSIG, _SET_DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _NO_NEW_PRIVS = 1, 4, 22, 24, 38
+_CHILD_SUBREAPER = 36
 _OPEN_TREE, _MOVE_MOUNT = 428, 429  # the same number on every architecture
 _OPEN_TREE_CLONE, _MOVE_FROM_EMPTY_PATH = 1, 4
 _AT_FDCWD = -100
@@ -108,6 +109,11 @@ def set_dumpable(dumpable: bool) -> None:
 def die_with_parent(signal: int) -> None:
     """Send `signal` to this process when the process that started it is gone."""
     _check(_libc.prctl(_PDEATHSIG, signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children, not the first process's."""
+    _check(_libc.prctl(_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def leave_keyring() -> None:

@@ -23,7 +23,8 @@ FIRST_FREE = 5
 COMMANDS, ANSWERS = 3, 4
 """Descriptors of a session: code comes in on one, exit codes go out on the other."""
 
-_DEFAULT_AGAIN = (_signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGXFSZ)
+_DEFAULT_AGAIN = [_signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGXFSZ]
+_NEVER_IGNORED = (_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, 32, 33)  # the C library keeps the last two
 _MOST_FILES = 1024
 
 
@@ -66,6 +67,14 @@ def start_session(job: dict[str, Any], proc_fd: int, fds: tuple[int, ...], memor
     except BaseException as error:  # as above
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
     os._exit(code)
+
+
+def ignore_signals() -> None:
+    """For a cell whose programs could send it signals: it ignores all that can be, and its programs do not."""
+    for number in range(1, _signal.NSIG):
+        if number not in _NEVER_IGNORED:
+            _signal.signal(number, _signal.SIG_IGN)
+            _DEFAULT_AGAIN.append(number)
 
 
 def _get_ready(proc_fd: int, fds: tuple[int, ...]) -> None:
@@ -167,12 +176,24 @@ def _copy_files(job: dict[str, Any], _: bytes) -> int:
     return 0
 
 
+def _archive_files(job: dict[str, Any], _: bytes) -> int:
+    files.archive(job["places"], 1)
+    return 0
+
+
+def _unpack_files(job: dict[str, Any], _: bytes) -> int:
+    files.unpack(0)
+    return 0
+
+
 _KINDS = {
     "argv": _run_argv,
     "python": _run_python,
     "put": _put_files,
     "get": _get_files,
     "copy": _copy_files,
+    "archive": _archive_files,
+    "unpack": _unpack_files,
 }
 _SESSIONS = {"session.python": _python_session, "session.shell": _shell_session}
 

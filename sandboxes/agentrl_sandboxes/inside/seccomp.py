@@ -10,7 +10,7 @@ import struct
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _ERRNO, _ALLOW, _KILL = 0x00050000, 0x7FFF0000, 0x80000000
 _EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
-_NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW… flag of clone(2)
+NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW… flag of clone(2)
 _X32 = 0x40000000
 _LAST_KNOWN = 462  # system calls above are newer than this list: ENOSYS lets programs fall back
 
@@ -21,7 +21,7 @@ _PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
 _PRCTL = (1, 2, 3, 4, 15, 16, 21, 23, 29, 30, 36, 37, 38, 39, 41, 42, 0x53564D41)
 
 # Filters cannot look behind pointers, and a missing call makes the C library use an older one that can be filtered.
-_PRETEND_MISSING = {"clone3": (435, 435), "memfd_create": (319, 279), "io_uring_setup": (425, 425)}
+PRETEND_MISSING = {"clone3": (435, 435), "memfd_create": (319, 279), "io_uring_setup": (425, 425)}
 _ASKING_FOR_LOCKS = (5, 36, 1024, 1025, 1026)  # F_GETLK, F_OFD_GETLK, F_SETLEASE, F_GETLEASE, F_NOTIFY
 _SHARED_INODES = ("flock", "inotify_init", "inotify_init1", "inotify_add_watch")
 
@@ -97,7 +97,7 @@ def compile_filter(profile: str = "default", shared_inodes: bool = False, machin
     for name, rule in rules.items():
         body = [*rule, _return(_ALLOW)]
         code += [_jump(0x15, allowed.pop(name), 0, len(body)), *body]
-    for missing in _PRETEND_MISSING.values():
+    for missing in PRETEND_MISSING.values():
         code += [_jump(0x15, missing[column], 0, 1), _return(_ERRNO | _ENOSYS)]
     for first, last in _ranges(sorted(allowed.values())):
         code += [_jump(0x35, first, 0, 2), _jump(0x25, last, 1, 0), _return(_ALLOW)]
@@ -119,17 +119,36 @@ def loadable(program: bytes) -> ctypes.Structure:
     return _SockFprog(len(program) // 8, program)
 
 
+def allowed_names() -> list[str]:
+    """Every system call of the list."""
+    return [entry.split(":")[0] for entry in _ALLOWED]
+
+
+def allowed_values(profile: str) -> dict[str, tuple[int, ...]]:
+    """Per system call whose first argument is restricted: the values it may have."""
+    domains = () if profile == "strict" else (_AF_UNIX, _AF_INET, _AF_INET6)
+    return {
+        "socket": domains,
+        "socketpair": (_AF_UNIX,),
+        "prctl": _PRCTL,
+        "personality": _PERSONALITIES,
+        "prlimit64": (0,),
+        "sched_setaffinity": (0,),
+        "setpriority": (0,),
+    }
+
+
 def _argument_rules(profile: str) -> dict[str, list[bytes]]:
     """Per system call: what must hold for its arguments; each rule returns an error itself where it does not."""
-    domains = () if profile == "strict" else (_AF_UNIX, _AF_INET, _AF_INET6)
+    values = allowed_values(profile)
     own = _only(0, (0,), _EPERM)
     return {
-        "clone": [_load_argument(0), _jump(0x45, _NEW_NAMESPACES, 0, 1), _return(_ERRNO | _EPERM)],
-        "socket": _only(0, domains, _EAFNOSUPPORT),
-        "socketpair": _only(0, (_AF_UNIX,), _EAFNOSUPPORT),
+        "clone": [_load_argument(0), _jump(0x45, NEW_NAMESPACES, 0, 1), _return(_ERRNO | _EPERM)],
+        "socket": _only(0, values["socket"], _EAFNOSUPPORT),
+        "socketpair": _only(0, values["socketpair"], _EAFNOSUPPORT),
         "ioctl": _none_of(1, _TERMINAL_INJECTION),
-        "prctl": _only(0, _PRCTL, _EPERM),
-        "personality": _only(0, _PERSONALITIES, _EPERM),
+        "prctl": _only(0, values["prctl"], _EPERM),
+        "personality": _only(0, values["personality"], _EPERM),
         "prlimit64": own,  # not the limits of its supervisor, which has the same uid
         "sched_setaffinity": own,
         "setpriority": [*own, *_only(1, (0,), _EPERM)],

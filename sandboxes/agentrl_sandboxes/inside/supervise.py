@@ -14,6 +14,7 @@ from agentrl_sandboxes.inside import frames, program, verdict, watch
 from agentrl_sandboxes.inside.streams import Input, Outputs
 
 _TICK_S = 0.1
+_PASSES = 40  # over the processes that are left, where no single call kills them all
 
 
 class Cell(NamedTuple):
@@ -38,6 +39,7 @@ class Supervised:
         self._said = said  # where the child tells which job it has read
         self.status: int | None = None  # of waitpid, once the program has ended
         self.peak_kib = 0
+        self.stray = False  # whether something may be left that only the first process of this pid namespace can end
 
     def await_job(self) -> tuple[dict[str, Any], bytes]:
         """The job that the child has read, and what it hands on of it (nothing but the code of a session's call)."""
@@ -100,20 +102,31 @@ class Supervised:
             self._note(pid, status, spent.ru_maxrss)
 
     def end(self, own: bool) -> int:
-        """Kill whatever is left in this pid namespace; how many processes that were (`own`: the program counts too)."""
-        if os.getpid() != 1:
-            raise RuntimeError("a supervisor that is not the first process of a pid namespace must not kill everything")
+        """Kill whatever is left of it; how many processes that were (`own`: the program itself counts too).
+
+        The first process of a pid namespace does that with one call. Another one, which has to be a subreaper, looks
+        for its descendants again and again, and says in `stray` when something forks faster than it looks.
+        """
         self.reap()
-        kill(-1)
+        alone = os.getpid() == 1
+        if alone:
+            kill(-1)
         killed = 0
-        while True:
-            try:
-                pid, status, spent = os.wait4(-1, 0)
-            except ChildProcessError:
+        for passed in range(1 if alone else _PASSES):
+            if not alone and not self._kill_descendants(passed):
                 return killed
-            counts = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            killed += counts and (own or pid != self.pid)
-            self._note(pid, status, spent.ru_maxrss)
+            while True:
+                try:
+                    pid, status, spent = os.wait4(-1, 0 if alone else os.WNOHANG)
+                except ChildProcessError:
+                    return killed
+                if pid == 0:
+                    break
+                counts = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+                killed += counts and (own or pid != self.pid)
+                self._note(pid, status, spent.ru_maxrss)
+        self.stray = True
+        return killed
 
     def poller(self) -> select.poll:
         """What there is to wait for."""
@@ -174,6 +187,17 @@ class Supervised:
     def _near_limit(self, limits: dict[str, Any]) -> bool:
         """Without a control group nobody counts refused allocations; a failure near the limit is taken for one."""
         return not self.cell.memory_cgroup and self.peak_kib * 1024 > 0.9 * limits["memory_bytes"]
+
+    def _kill_descendants(self, passed: int) -> bool:
+        """One pass; whether there may be any."""
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        for pid in watch.processes():
+            kill(pid)
+        time.sleep(min(0.0002 * 2**passed, 0.01))
+        return True
 
     def _counters(self) -> watch.Counters:
         return watch.counters(self.cell.memory_fd, self.cell.pids_fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+from collections.abc import Collection
 from typing import NamedTuple
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -29,14 +30,7 @@ class Counters(NamedTuple):
 def use() -> Use:
     """CPU time of everything that lives or was reaped here, resident memory and number of what lives here."""
     ticks = pages = processes = 0
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or name == "1":
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue  # it ended just now
+    for fields in _stats().values():
         ticks += sum(int(field) for field in fields[11:15])
         pages += int(fields[21])
         processes += int(fields[17])  # threads are tasks too
@@ -56,6 +50,12 @@ def memory_bytes() -> int:
     return total
 
 
+def strays(cells: Collection[int]) -> list[int]:
+    """For the first process of a pid namespace: everything that is neither one of these cells nor below one."""
+    stats = _stats()
+    return [pid for pid in stats if pid not in cells and not any(pid in _below(cell, stats) for cell in cells)]
+
+
 def reaped_cpu_s() -> float:
     """CPU time of all processes that ended in this cell so far."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -64,7 +64,36 @@ def reaped_cpu_s() -> float:
 
 def processes() -> list[int]:
     """Ids of all processes of this cell, without its supervisor."""
+    if os.getpid() != 1:
+        return list(_stats())
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+
+def _stats() -> dict[int, list[bytes]]:
+    """What /proc says of each process of this cell: all but the first process, or all that descend from this one."""
+    found: dict[int, list[bytes]] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or name == "1":
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                found[int(name)] = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it ended just now
+    return found if os.getpid() == 1 else {pid: found[pid] for pid in _below(os.getpid(), found)}
+
+
+def _below(ancestor: int, stats: dict[int, list[bytes]]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for pid, fields in stats.items():
+        children.setdefault(int(fields[1]), []).append(pid)
+    found: set[int] = set()
+    ahead = [ancestor]
+    while ahead:
+        more = set(children.get(ahead.pop(), ())) - found
+        found |= more
+        ahead += more
+    return found
 
 
 def counters(memory_fd: int, pids_fd: int) -> Counters:
