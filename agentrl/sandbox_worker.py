@@ -262,7 +262,8 @@ def work(settings: WorkerSettings, listener: socket.socket) -> None:
         ssl=_tls(settings), max_size=LARGEST_MESSAGE, compression=None, ping_timeout=60, close_timeout=2,
     ) as server:  # fmt: skip
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print("ready", flush=True)  # noqa: T201 this is how its parent knows
+        sys.stdout.write("ready\n")  # this is how its parent knows
+        sys.stdout.flush()
         sys.stdin.buffer.read()
         provider.close()
         os._exit(0)  # a connection that does not end is not waited for

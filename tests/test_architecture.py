@@ -11,10 +11,32 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RANKS = [
     ["errors", "types", "infos", "jsontext", "durable", "intervals", "rows", "progress"],
-    ["environment", "sandbox", "scoring", "contracts", "toolcalls", "tools", "hookspecs"],
+    [
+        "environment",
+        "sandbox",
+        "sandbox_wire",
+        "sandbox_places",
+        "scoring",
+        "contracts",
+        "toolcalls",
+        "tools",
+        "hookspecs",
+    ],
     ["registry", "trajectory_table", "commit", "record"],
     ["host", "gymnasium_ids", "vector"],
-    ["config", "assemble", "evaluation", "report", "curve", "run", "testing", "sandbox_checks", "scaffold"],
+    [
+        "config",
+        "assemble",
+        "evaluation",
+        "report",
+        "curve",
+        "run",
+        "testing",
+        "sandbox_checks",
+        "sandbox_worker",
+        "sandbox_serve",
+        "scaffold",
+    ],
     ["display", "sandbox_cli", "cli"],
 ]
 PLACE = {name: (row, column) for row, names in enumerate(RANKS) for column, name in enumerate(names)}
