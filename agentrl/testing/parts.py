@@ -59,6 +59,15 @@ def check_credit(credit: Credit, *, name: str = "?") -> Report:
             "trajectories of other groups change a group's advantages",
         )
 
+    def equal_trajectories_get_equal_and_finite_advantages() -> None:
+        first = trajectories[0]
+        same = [dataclasses.replace(first, member=member) for member in range(4)]  # a group without any variance
+        got = [_flat([advantage]) for advantage in credit(same)]
+        require(all(np.isfinite(one).all() for one in got), "a group without variance gets one that is not finite")
+        require(
+            all(np.array_equal(one, got[0]) for one in got), "equal trajectories of a group get different advantages"
+        )
+
     def one_trajectory_alone_is_finite() -> None:
         require(
             np.isfinite(_flat(credit(trajectories[-1:]))).all(),
@@ -77,6 +86,7 @@ def check_credit(credit: Credit, *, name: str = "?") -> Report:
             one_number_per_turn_or_token,
             the_order_of_trajectories_changes_nothing,
             other_groups_change_nothing,
+            equal_trajectories_get_equal_and_finite_advantages,
             one_trajectory_alone_is_finite,
             inputs_stay_as_they_were,
         ),

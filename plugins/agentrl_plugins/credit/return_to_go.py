@@ -30,7 +30,7 @@ def return_to_go(
     (ibid., section 13.4). `"turn"` subtracts the mean of G_t over the group at the same turn index; a trajectory that
     has ended counts as 0 there, because leaving it out is biased when the policy chooses where to stop.
 
-    With a baseline, a group of one gets 0 (`lone="raw"`: plain G_t), and equal trajectories get exactly 0.
+    With a baseline, a group of one gets 0 (`lone="raw"`: plain G_t); with `"turn"`, equal trajectories get exactly 0.
     `gamma=1.0` is the undiscounted objective. `reward_weights` combines named rewards (default: `turn.reward`).
     Raises DataError for failed trajectories.
 
