@@ -1,0 +1,1 @@
+"""Worlds of others behind our contract: one short file per library, each an optional extra."""
