@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agentrl_envs.household.catalogue import CLEAN, COOL, HEAT, LOOK, PICK, TASK_TYPES, TWO
+from agentrl_envs.household.catalogue import CLEAN, COOL, HEAT, KNIVES, LOOK, PICK, SLICEABLE, TASK_TYPES, TWO
 from agentrl_envs.household.commands import reading
 from agentrl_envs.household.engine import Machine
 from agentrl_envs.household.game import Game, Goal, Layout
@@ -337,3 +337,24 @@ def test_commands_are_read_strictly() -> None:
     assert reading(game, "go to fridge 1") == ("go", 4, -1)
     assert reading(game, "go to fridge 1 ") is None
     assert reading(game, "go from fridge 1") is None
+
+
+def test_a_knife_slices_through_a_closed_door_as_in_the_official_domain() -> None:
+    env = Household(rooms=("kitchen",))
+    for index in range(400):
+        env.reset(options={"split": "train", "index": index})
+        machine = env._playing()
+        game, types = machine.game, machine.game.types
+        fridge = game.layout.types.index("fridge")
+        food = [thing for thing in machine.contents[fridge] if types[thing] in SLICEABLE]
+        knives = [thing for thing, kind in enumerate(types) if kind in KNIVES]
+        if food and knives:
+            break
+    knife, place = game.objects[knives[0]], machine.places[knives[0]]
+    home = game.layout.receptacles[place]
+    for action in (f"go to {home}", f"open {home}", f"take {knife} from {home}", "go to fridge 1"):
+        info = env.step(action)[4]
+    command = f"slice {game.objects[food[0]]} with {knife}"
+    assert "open fridge 1" in info["admissible"]
+    assert command in info["admissible"]
+    assert not env.step(command)[4]["invalid"]

@@ -70,8 +70,9 @@ def _with_hand(machine: Machine, inside: tuple[int, ...] | None) -> tuple[list[s
     after = [f"heat {name} with {place}"] if machine.can_change("heat", at, held) else []
     if inside is not None:
         after += [f"move {name} to {place}"] if machine.accepts(at, held) else []
-        sliced = [game.objects[thing] for thing in inside if game.types[thing] in SLICEABLE]
-        after += [f"slice {thing} with {name}" for thing in sliced if game.types[held] in KNIVES]
+    if game.types[held] in KNIVES:  # also behind a closed door, as the official engine has it
+        there = [game.objects[thing] for thing in machine.contents[at] if game.types[thing] in SLICEABLE]
+        after += [f"slice {thing} with {name}" for thing in there]
     return [*before, f"examine {name}"], after
 
 

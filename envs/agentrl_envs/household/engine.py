@@ -1,7 +1,7 @@
 """The rules: commands in, texts out. A machine holds the state of one game and nothing else.
 
 The rules are those of the PDDL domain of ALFWorld 0.4.2, odd corners included: chores are done at an appliance whose
-door may be closed, a lamp that was used counts as on for good, and nothing is ever full.
+door may be closed, a knife slices through a closed door, a lamp that was used counts as on for good, and nothing is ever full.
 """
 
 from __future__ import annotations
@@ -122,8 +122,9 @@ class Machine:
     def admissible(self, with_help: bool) -> tuple[str, ...]:
         """All commands that would run now, sorted."""
         at, held = self.at, self.held
-        inside = self.contents[at] if at >= 0 and self.visible(at) else None
-        key = (at, inside, held, with_help)
+        there = self.contents[at] if at >= 0 else None
+        inside = there if at >= 0 and self.visible(at) else None
+        key = (at, there, inside is None, held, with_help)  # a knife reaches through a closed door
         found = self.game.choices.get(key)
         if found is None:
             found = self.game.choices[key] = choices(self, inside, with_help)
@@ -200,7 +201,7 @@ class Machine:
 
     def slice(self, thing: int, knife: int) -> str | None:
         types, at = self.game.types, self.at
-        if knife != self.held or at < 0 or thing not in self.contents[at] or not self.visible(at):
+        if knife != self.held or at < 0 or thing not in self.contents[at]:
             return None
         if types[knife] not in KNIVES or types[thing] not in SLICEABLE:
             return None
