@@ -59,5 +59,30 @@ bench-sandboxes: .venv/ready bubblewrap
 	$(PIP) install -c constraints.txt 'docker>=7'
 	DOCKER_OPTIONAL=1 sandboxes/images/with-docker.sh $(BIN)/python benchmarks/sandboxes.py $(ARGS)
 
+# Worlds of others, each in an environment of its own: their libraries never meet the one that trains.
+ADAPTERS := .venv-adapters/bin
+ADAPTER_EXTRAS := webshop,bfcl,minigrid,textworld,alfworld,scienceworld,reasoning_gym,textarena
+GAMES ?= 200
+
+test-adapters: .venv-adapters/ready
+	$(ADAPTERS)/python -m pytest tests/adapters $(ARGS)
+
+test-household-official: .venv-official/ready
+	PYTHONPATH=tests .venv-official/bin/python -m official.household --games $(GAMES)
+
+bench-worlds: .venv-adapters/ready
+	PYTHONPATH=tests $(ADAPTERS)/python benchmarks/worlds.py $(ARGS)
+
+.venv-adapters/ready: pyproject.toml
+	test -x $(ADAPTERS)/python || $(PYTHON) -m venv .venv-adapters
+	$(ADAPTERS)/python -m pip --disable-pip-version-check -q install -e '.[$(ADAPTER_EXTRAS)]' pytest hypothesis
+	$(ADAPTERS)/python -m pip --disable-pip-version-check -q install --no-deps gem-llm==0.1.0 bfcl-eval==2026.3.23
+	touch $@
+
+.venv-official/ready: pyproject.toml
+	test -x .venv-official/bin/python || $(PYTHON) -m venv .venv-official
+	.venv-official/bin/python -m pip --disable-pip-version-check -q install -e '.[alfworld]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-adapters build dist *.egg-info
+	rm -rf .venv .venv-adapters .venv-official build dist *.egg-info

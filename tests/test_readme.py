@@ -1,0 +1,154 @@
+"""What the README shows is taken out of it and run: its world, its credit, its run file and its commands."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plugin_install import environ, install
+from test_architecture import RANKS
+
+import agentrl
+from agentrl import Host, Spec, read_trajectories
+from agentrl.config import parse, read_tables
+from agentrl.testing import check_credit, check_environment
+from agentrl.trajectory_table import first_difference
+
+README = Path(__file__).parents[1] / "README.md"
+FILES = dict(re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+CONSOLE = "\n".join(re.findall(r"^```console\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+PROJECT = '[project]\nname = "lamps"\nversion = "0.1.0"\n\n'
+BUILD = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
+WHEEL = '\n[tool.hatch.build.targets.wheel]\ninclude = ["*.py"]\n'
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """A folder with every file that the README shows."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def host(shown: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Its plugins given live, without installing anything."""
+    for name in ("lamps", "late"):
+        spec = importlib.util.spec_from_file_location(name, shown / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)  # worlds are pickled by the name of their module
+        spec.loader.exec_module(module)
+    host = Host({name: sys.modules[name] for name in ("lamps", "late")})
+    assert host.broken == {}
+    return host
+
+
+def test_a_world_takes_25_lines_and_a_credit_15() -> None:
+    assert len(FILES["lamps.py"].splitlines()) <= 25
+    assert len(FILES["late.py"].splitlines()) <= 15
+
+
+def test_the_world_and_the_credit_pass_the_kit(host: Host) -> None:
+    report = check_environment(lambda: host.build(Spec("environment", "lamps")), name="lamps", actions=500)
+    assert report.passed, report.failures
+    report = check_credit(host.build(Spec("credit", "late")), name="late")
+    assert report.passed, report.failures
+
+
+def test_the_credit_tells_turns_apart(host: Host) -> None:
+    turn = agentrl.Turn("", agentrl.Completion("go"), "go", 1.0, "")
+    long, short = ((turn,) * 3, (turn,) * 1)
+    played = [agentrl.Trajectory(t, agentrl.Task("train", 0), "g", agentrl.Outcome.TERMINATED) for t in (long, short)]
+    advantages = host.build(Spec("credit", "late", {"gamma": 0.5}))(played)
+    assert [a.tolist() for a in advantages] == [[0.25, 0.5, 1.0], [-1.0]]
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(host: Host, shown: Path) -> None:
+    few = [f"runs={shown / 'runs'}", "stages.learn.updates=3"]
+    whole = agentrl.train(shown / "lamps.toml", few, host=host)
+    host.manager.register(Stop(), name="stop")
+    with pytest.raises(KeyboardInterrupt):
+        agentrl.train(shown / "lamps.toml", few, host=host)
+    host.manager.unregister(name="stop")
+    resumed = agentrl.resume(shown / "runs/lamps-2", host=host)
+    for one, two in zip(*(sorted(r.folder.glob("updates/*")) for r in (whole, resumed)), strict=True):
+        played = [read_trajectories(folder / "trajectories.parquet") for folder in (one, two)]
+        assert first_difference(*played) == ""
+    assert (whole.folder / "model/table.json").read_bytes() == (resumed.folder / "model/table.json").read_bytes()
+
+
+class Stop:
+    """A plugin that stops a run after its second update, as Ctrl-C would."""
+
+    @agentrl.hookimpl
+    def on_update(self, update: int, metrics: dict[str, float]) -> None:
+        if update == 1:
+            raise KeyboardInterrupt
+
+
+def test_installed_as_the_readme_says_the_table_learns_the_world_with_the_credit(shown: Path) -> None:
+    project = shown / "pyproject.toml"
+    project.write_text(BUILD + PROJECT + FILES["pyproject.toml"] + WHEEL, encoding="utf-8")
+    install(shown, shown / "site")
+    for command, *expected in (block.splitlines() for block in CONSOLE.split("$ ")[1:]):
+        words = shlex.split(command)
+        assert words[0] == "agentrl", command
+        done = subprocess.run(
+            [sys.executable, "-m", "agentrl.cli", *words[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=shown,
+            env=environ(shown / "site"),
+            timeout=300,
+        )
+        missing = [line for line in expected if line not in done.stdout]
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
+        assert not missing, f"$ {command}\n{done.stdout}\nlacks {missing}"
+        assert "FAIL" not in done.stdout
+    updates = sorted((shown / "runs/lamps/updates").iterdir())
+    first, last = (read_trajectories(folder / "trajectories.parquet") for folder in (updates[0], updates[-1]))
+    assert sum(t.success for t in first) < 0.5 * len(first)
+    assert sum(t.success for t in last) > 0.9 * len(last)
+
+
+def test_every_part_the_readme_names_is_installed_and_none_is_forgotten() -> None:
+    rows = re.findall(
+        r"^\| [a-z, ]+ \| (.*) \|$", README.read_text("utf-8").split("## What is in the box")[1], re.MULTILINE
+    )
+    named = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
+    kinds = ("environment", "credit", "loss", "model", "policy", "trainer", "context", "dialect", "collector")
+    kinds += ("sampler", "sandbox")
+    installed = {entry.name for kind in kinds for entry in Host().registry(kind) if entry.plugin.split(".")[0] in kinds}
+    assert installed == named
+
+
+def test_every_command_with_a_run_file_fits() -> None:
+    text = re.sub(r"\s+", " ", README.read_text("utf-8"))
+    found = re.findall(
+        r"`agentrl (?:train|eval)(?: --resume)? (?:examples|runs)/(\w+)(?:\.toml)?((?: [\w.]+=[^ `]+)*)`", text
+    )
+    assert len(found) >= 5
+    for name, overrides in found:
+        parse(read_tables(README.parent / "examples" / f"{name}.toml", overrides.split()), Host())
+
+
+def test_the_page_of_layers_shows_the_ranks_that_are_enforced() -> None:
+    page = (README.parent / "docs/architecture.md").read_text("utf-8")
+    block = re.search(r"^```layers\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    assert [line.split()[1:] for line in block[1].splitlines()] == RANKS[::-1], "docs/architecture.md: the layers moved"
+
+
+def test_every_benchmark_has_a_section() -> None:
+    titles = set(
+        re.findall(r"^## .*`(benchmarks/\w+\.py)`", (README.parent / "docs/benchmarks.md").read_text("utf-8"), re.M)
+    )
+    assert titles == {f"benchmarks/{path.name}" for path in (README.parent / "benchmarks").glob("*.py")}
