@@ -24,7 +24,7 @@ class _Maker:
 
 
 def register() -> None:
-    """Called by Gymnasium itself when it is imported (entry point group `gymnasium.envs`)."""
+    """Called by `import agentrl`: Gymnasium 1.4 no longer asks entry points itself."""
     from gymnasium.envs.registration import register as register_id
     from gymnasium.envs.registration import registry
 

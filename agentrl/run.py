@@ -76,6 +76,8 @@ def evaluate(
     tables = read_tables(Run.open(folder).config if folder else source, overrides)
     if model is not None:
         tables["model"] = {"name": "pretrained", "path": str(model)}
+    if isinstance(tables.get("evaluation"), dict):
+        tables["evaluation"]["every"] = 0  # of training: any split may be played now
     config = parse(tables, host)
     if config.evaluation is None:
         raise ConfigError("there is no [evaluation] table; it names the split and the number of tasks")
@@ -261,7 +263,10 @@ class _Training:
         policy = self.assembler.evaluation_policy(plan.policy)
         await self._refresh(policy)
         collector = self.assembler.collector(stage, self.assembler.dialect, group_size=1)
-        return await play_tasks(collector, policy, split, tasks, plan.seed)
+        try:
+            return await play_tasks(collector, policy, split, tasks, plan.seed)
+        finally:
+            policy.metrics()  # its counters are for the updates
 
     async def _refresh(self, *policies: Policy | None) -> None:
         for policy in {id(policy): policy for policy in policies if policy is not None}.values():

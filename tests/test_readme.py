@@ -124,7 +124,17 @@ def test_every_part_the_readme_names_is_installed_and_none_is_forgotten() -> Non
         r"^\| [a-z, ]+ \| (.*) \|$", README.read_text("utf-8").split("## What is in the box")[1], re.MULTILINE
     )
     named = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
-    kinds = ("environment", "credit", "loss", "model", "policy", "trainer", "context", "dialect", "collector")
+    kinds: tuple[str, ...] = (
+        "environment",
+        "credit",
+        "loss",
+        "model",
+        "policy",
+        "trainer",
+        "context",
+        "dialect",
+        "collector",
+    )
     kinds += ("sampler", "sandbox")
     installed = {entry.name for kind in kinds for entry in Host().registry(kind) if entry.plugin.split(".")[0] in kinds}
     assert installed == named
