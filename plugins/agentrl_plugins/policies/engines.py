@@ -46,11 +46,10 @@ class Engines:
         """One step of every engine that has work; returns what is finished."""
         started = time.perf_counter()
         self._catch_up()
-        try:
-            return await self._round([engine for engine in self._all if engine.busy])
-        finally:
-            self._rounds += 1
-            self._seconds += time.perf_counter() - started
+        finished = await self._round([engine for engine in self._all if engine.busy])
+        self._rounds += 1
+        self._seconds += time.perf_counter() - started
+        return finished
 
     def submit(self, request: Request) -> None:
         """Queue a request with the engine that holds its dialogue; a new one goes where the fewest are."""
@@ -105,8 +104,12 @@ class Engines:
         self._running = [self._pool.submit(engine.step) for engine in working]
         try:
             await asyncio.wait([asyncio.wrap_future(step) for step in self._running])  # for all, also where one fails
-        finally:
+        except (
+            asyncio.CancelledError
+        ):  # no `finally`: what a dead event loop left is closed in any thread, and must not wait
             self._catch_up()
+            raise
+        self._catch_up()
         return [pair for step in self._running for pair in step.result()]
 
     def _alone(self, engine: Engine) -> Finished:
