@@ -30,7 +30,7 @@ def draw_curve(run: Run, summary: Mapping[str, Any]) -> bytes | None:
         own = range(start, start := start + len(list(members)))
         begin = minutes[own[0] - 1] if own[0] else 0.0
         axes.axvspan(begin, minutes[own[-1]], color="0.94" if number % 2 else "0.98", zorder=0)
-        axes.text((begin + minutes[own[-1]]) / 2, 1.015, stage, ha="center", fontsize=9, color="0.35")
+        axes.text((begin + minutes[own[-1]]) / 2, 1.045, stage, ha="center", fontsize=9, color="0.35")
         x, y = [minutes[i] for i in own], [played[i] for i in own]
         scripted = not any(commits[i].metrics.get("policy/tokens_sampled") for i in own)
         label = {True: "demonstrations", False: "training tasks, as played"}[scripted]
@@ -38,7 +38,7 @@ def draw_curve(run: Run, summary: Mapping[str, Any]) -> bytes | None:
         if not scripted:
             axes.plot(x, _smoothed(y), color="tab:blue", linewidth=2.2, label=f"mean of {_SMOOTH} updates")
     _mark_evaluations(axes, commits, minutes, summary)
-    axes.set(xlabel="minutes of training", ylabel="success", ylim=(0, 1.0), xlim=(0, max(minutes)))
+    axes.set(xlabel="minutes of training", ylabel="success", ylim=(0, 1.03), xlim=(0, max(minutes)))
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     axes.legend(unique.values(), unique.keys(), loc="lower right", fontsize=8)
@@ -55,7 +55,9 @@ def _mark_evaluations(axes: Any, commits: Sequence[Any], minutes: Sequence[float
         if "during/success" in commit.metrics
     ]
     if during:
-        axes.plot(*zip(*during, strict=True), "o", color="tab:green", markersize=4, label="during training")
+        axes.plot(
+            *zip(*during, strict=True), "o", color="tab:green", markersize=4, clip_on=False, label="during training"
+        )
     first = next((i for i, commit in enumerate(commits) if commit.stage == commits[-1].stage), 0)
     for name, at in (("before", minutes[first - 1] if first else 0.0), ("after", minutes[-1])):
         if name in summary:
