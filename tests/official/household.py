@@ -130,7 +130,7 @@ def main() -> None:
                 f"{found.games:4d} games, {found.steps:6,d} steps, {len(found.differences)} differences, "
                 f"{time.perf_counter() - started:.0f} s"
             )
-    _say("kinds of tasks:", ", ".join(f"{kind} {count}" for kind, count in sorted(found.kinds.items())))
+    _say("kinds of tasks: " + ", ".join(f"{kind} {count}" for kind, count in sorted(found.kinds.items())))
     _say(f"solved {found.solved} of {2 * found.games} episodes")
     for name, count in found.justified.items():
         _say(f"justified, {count} times: {JUSTIFIED[name]}")
