@@ -25,10 +25,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a schedule that never ends."""
-        if self.kind != "constant" and (self.total_updates or 0) <= self.warmup_updates:
+        if self.kind != "constant" and self.total_updates is None:
             raise ConfigError(
-                f"schedule {self.kind!r} ends at total_updates, which must be above warmup_updates = "
-                f"{self.warmup_updates}, not {self.total_updates}; give the number of updates of the stage"
+                f"schedule {self.kind!r} ends at total_updates, which is missing; give the number of updates of the stage"
             )
 
     def share(self, begin: float, end: float) -> float:
@@ -36,13 +35,18 @@ class Schedule:
 
         >>> [Schedule("linear", 1.0, 5).share(t, t + 0.5) for t in (0.0, 0.5, 1.0, 2.0, 4.5, 9.0)]
         [0.5, 1.0, 1.0, 0.75, 0.125, 0.0]
+
+        A stage that ends with its warm-up does not decay:
+
+        >>> [Schedule("linear", 2.0, 2).share(t, t + 0.5) for t in (0.0, 1.5)]
+        [0.25, 1.0]
         """
         if end < self.warmup_updates:
             return end / self.warmup_updates
         if self.kind == "constant" or self.total_updates is None:
             return 1.0
-        rest = (begin - self.warmup_updates) / (self.total_updates - self.warmup_updates)
-        rest = min(1.0, max(0.0, rest))
+        decay = self.total_updates - self.warmup_updates
+        rest = min(1.0, max(0.0, (begin - self.warmup_updates) / decay)) if decay > 0 else 0.0
         return 1 - rest if self.kind == "linear" else (1 + math.cos(math.pi * rest)) / 2
 
 
