@@ -30,7 +30,7 @@ class Size:
 
 
 FULL = Size(members=24, titles=60, branches=4, copies=2, loans=5, rooms=12)
-TINY = Size(members=4, titles=12, branches=2, copies=1, loans=2, rooms=1, card_digits=3)
+TINY = Size(members=4, titles=12, branches=2, copies=1, loans=2, rooms=1, card_digits=2)
 
 
 @functools.lru_cache(maxsize=1024)
