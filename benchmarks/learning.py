@@ -15,7 +15,7 @@ from agentrl import Result, train
 from agentrl.config import read_tables
 
 FILTERED = [
-    'credit={name="return_to_go", gamma=1.0}',
+    'credit={name="return_to_go", gamma=1.0, baseline="none"}',
     'loss={name="nll", weighting="advantage"}',
 ]
 
