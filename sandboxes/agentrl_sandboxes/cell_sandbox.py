@@ -21,6 +21,7 @@ from agentrl import (
     SandboxSpec,
 )
 from agentrl_sandboxes.cells import Cell, CellGone, job_limits, read_result
+from agentrl_sandboxes.commands import argv_of
 
 _LARGEST_GET_BYTES = 2**30
 
@@ -55,10 +56,7 @@ class CellSandbox(Sandbox):
         timeout_s: float | None = None,
         on_output: Any = None,
     ) -> ExecResult:
-        argv = ["sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
-        if not argv:
-            raise ConfigError("an empty command; give a program and its arguments, or a line for the shell")
-        return self._program("argv", {"argv": argv}, stdin, cwd, env, timeout_s, on_output)
+        return self._program("argv", {"argv": argv_of(command)}, stdin, cwd, env, timeout_s, on_output)
 
     def python(
         self,

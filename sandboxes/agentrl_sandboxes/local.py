@@ -28,6 +28,7 @@ from agentrl import (
     SandboxProvider,
     SandboxSpec,
 )
+from agentrl_sandboxes.commands import argv_of
 from agentrl_sandboxes.inside import files as inside_files
 from agentrl_sandboxes.pump import Pump
 
@@ -98,9 +99,7 @@ class LocalSandbox(Sandbox):
         timeout_s: float | None = None,
         on_output: Any = None,
     ) -> ExecResult:
-        argv = ["sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
-        if not argv:
-            raise ConfigError("an empty command; give a program and its arguments, or a line for the shell")
+        argv = argv_of(command)
         if self._closed:
             raise SandboxFault("this sandbox is closed")
         variables = {**os.environ, **self.spec.env, **(env or {})}
