@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-from agentrl.gymnasium_ids import register as _register_ids
+from agentrl.worlds.gymnasium_ids import register as _register_ids
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # so that light commands stay light
 

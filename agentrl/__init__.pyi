@@ -1,31 +1,52 @@
 """The face of agentrl: everything that users and plugins import."""
 
-from .contracts import (
-    Advantages as Advantages,
+from .data.rows import (
+    Row as Row,
 )
-from .contracts import (
-    Dialogue as Dialogue,
+from .data.rows import (
+    relation as relation,
 )
-from .contracts import (
-    Loss as Loss,
+from .data.rows import (
+    training_rows as training_rows,
 )
-from .contracts import (
-    LossBatch as LossBatch,
+from .data.table import (
+    read_trajectories as read_trajectories,
 )
-from .contracts import (
-    Model as Model,
+from .data.types import (
+    Completion as Completion,
 )
-from .contracts import (
-    Policy as Policy,
+from .data.types import (
+    Floats as Floats,
 )
-from .contracts import (
-    Reading as Reading,
+from .data.types import (
+    Ids as Ids,
 )
-from .environment import (
-    Environment as Environment,
+from .data.types import (
+    Logprobs as Logprobs,
 )
-from .environment import (
-    UnicodeText as UnicodeText,
+from .data.types import (
+    Message as Message,
+)
+from .data.types import (
+    Outcome as Outcome,
+)
+from .data.types import (
+    Sampling as Sampling,
+)
+from .data.types import (
+    Task as Task,
+)
+from .data.types import (
+    Trajectory as Trajectory,
+)
+from .data.types import (
+    Turn as Turn,
+)
+from .data.types import (
+    groups as groups,
+)
+from .data.types import (
+    trainable as trainable,
 )
 from .errors import (
     AgentRLError as AgentRLError,
@@ -57,43 +78,55 @@ from .errors import (
 from .errors import (
     did_you_mean as did_you_mean,
 )
-from .evaluation import (
+from .evaluation.protocol import (
     Evaluation as Evaluation,
 )
-from .hookspecs import (
+from .parts.contracts import (
+    Advantages as Advantages,
+)
+from .parts.contracts import (
+    Dialogue as Dialogue,
+)
+from .parts.contracts import (
+    Loss as Loss,
+)
+from .parts.contracts import (
+    LossBatch as LossBatch,
+)
+from .parts.contracts import (
+    Model as Model,
+)
+from .parts.contracts import (
+    Policy as Policy,
+)
+from .parts.contracts import (
+    Reading as Reading,
+)
+from .parts.hookspecs import (
     hookimpl as hookimpl,
 )
-from .host import (
+from .parts.host import (
     Host as Host,
 )
-from .host import (
+from .parts.host import (
     default_host as default_host,
 )
-from .registry import (
+from .parts.registry import (
     Spec as Spec,
 )
-from .registry import (
+from .parts.registry import (
     factory as factory,
 )
-from .rows import (
-    Row as Row,
-)
-from .rows import (
-    relation as relation,
-)
-from .rows import (
-    training_rows as training_rows,
-)
-from .run import (
+from .runs.run import (
     Result as Result,
 )
-from .run import (
+from .runs.run import (
     evaluate as evaluate,
 )
-from .run import (
+from .runs.run import (
     resume as resume,
 )
-from .run import (
+from .runs.run import (
     train as train,
 )
 from .sandbox import (
@@ -147,57 +180,27 @@ from .scoring import (
 from .scoring import (
     score_tests as score_tests,
 )
-from .toolcalls import (
+from .worlds import (
+    vector as vector,
+)
+from .worlds.environment import (
+    Environment as Environment,
+)
+from .worlds.environment import (
+    UnicodeText as UnicodeText,
+)
+from .worlds.toolcalls import (
     ToolAction as ToolAction,
 )
-from .toolcalls import (
+from .worlds.toolcalls import (
     ToolCall as ToolCall,
 )
-from .tools import (
+from .worlds.tools import (
     ToolEnvironment as ToolEnvironment,
 )
-from .tools import (
+from .worlds.tools import (
     ToolError as ToolError,
 )
-from .tools import (
+from .worlds.tools import (
     tool as tool,
-)
-from .trajectory_table import (
-    read_trajectories as read_trajectories,
-)
-from .types import (
-    Completion as Completion,
-)
-from .types import (
-    Floats as Floats,
-)
-from .types import (
-    Ids as Ids,
-)
-from .types import (
-    Logprobs as Logprobs,
-)
-from .types import (
-    Message as Message,
-)
-from .types import (
-    Outcome as Outcome,
-)
-from .types import (
-    Sampling as Sampling,
-)
-from .types import (
-    Task as Task,
-)
-from .types import (
-    Trajectory as Trajectory,
-)
-from .types import (
-    Turn as Turn,
-)
-from .types import (
-    groups as groups,
-)
-from .types import (
-    trainable as trainable,
 )

@@ -149,8 +149,8 @@ def check_and_say(provider: SandboxProvider, name: str, *, escapes: bool = True,
 
 
 def _provider(name: str, settings: tuple[str, ...]) -> SandboxProvider:
-    from agentrl.host import default_host
-    from agentrl.registry import Spec
+    from agentrl.parts.host import default_host
+    from agentrl.parts.registry import Spec
 
     provider: Any = default_host().build(Spec("sandbox", name, _settings(name, settings)))
     obstacle = provider.obstacle()
@@ -160,7 +160,7 @@ def _provider(name: str, settings: tuple[str, ...]) -> SandboxProvider:
 
 
 def _settings(name: str, settings: tuple[str, ...]) -> dict[str, Any]:
-    from agentrl.config import read_tables
+    from agentrl.parts.run_file import read_tables
 
     table = dict(read_tables({"part": {"name": name}}, [f"part.{setting}" for setting in settings])["part"])
     table.pop("name")

@@ -245,8 +245,8 @@ def work(settings: WorkerSettings, listener: socket.socket) -> None:
     """Serve until the standard input ends: that is when the process that started this one is gone."""
     from websockets.sync.server import serve
 
-    from agentrl.host import default_host
-    from agentrl.registry import Spec
+    from agentrl.parts.host import default_host
+    from agentrl.parts.registry import Spec
 
     provider: Any = default_host().build(Spec("sandbox", settings.name, settings.settings))
     places = Places(settings.places_file, settings.places, settings.queue, settings.wait_s)

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from agentrl import Environment, Spec, default_host
-from agentrl.vector import cores, make
+from agentrl.worlds.vector import cores, make
 
 COUNT, ROUNDS = 16, 9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from agentrl import hookspecs
+from agentrl.parts import hookspecs
 
 TARGET = Path(__file__).with_name("hooks.md")
 

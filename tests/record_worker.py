@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agentrl.record import Run
-from agentrl.types import Completion, Outcome, Sampling, Task, Trajectory, Turn
+from agentrl.data.record import Run
+from agentrl.data.types import Completion, Outcome, Sampling, Task, Trajectory, Turn
 
 
 def random_turn(rng: np.random.Generator, prompt_ids: np.ndarray, agent: str) -> Turn:

@@ -12,7 +12,7 @@ import pytest
 from sandbox_support import needs_bubblewrap, provider
 
 from agentrl import ConfigError, SandboxFault, SandboxProvider, SandboxSpec, Spec, default_host
-from agentrl.config import check, read_tables
+from agentrl.parts.run_file import check, read_tables
 from agentrl.testing import check_environment
 from agentrl_envs.code import reading
 from agentrl_envs.code.world import Code

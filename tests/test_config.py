@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentrl import ConfigError, default_host
-from agentrl.config import parse, read_tables
+from agentrl.parts.run_file import parse, read_tables
 
 
 def tables(**changes: Any) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import pytest
 import worlds
 
 from agentrl import DataError, Outcome, PluginError, Spec, Task, Trajectory, default_host
-from agentrl.evaluation import Evaluation, Play, compare, evaluate
-from agentrl.intervals import Interval, mean_interval, paired_difference, pass_hat_k, wilson
-from agentrl.jsontext import to_json
+from agentrl.data.jsontext import to_json
+from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, pass_hat_k, wilson
+from agentrl.evaluation.protocol import Evaluation, Play, compare, evaluate
 
 HOST = default_host()
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from agentrl import read_trajectories
+from agentrl.data.record import Run
+from agentrl.data.table import first_difference
 from agentrl.errors import RecordError
-from agentrl.progress import Progress
-from agentrl.record import Run
-from agentrl.run import resume, train
-from agentrl.trajectory_table import first_difference
+from agentrl.runs.progress import Progress
+from agentrl.runs.run import resume, train
 
 PHASES = ("collecting", "updating", "committing", "evaluating")
 LONGEST_WAIT_S = {"collecting": 0.15, "updating": 0.06, "committing": 0.03, "evaluating": 0.08}
@@ -89,7 +89,7 @@ def die(progress: Progress, phase: str, later: int, wait_s: float) -> None:
 
 def in_a_process(*arguments: Any) -> int | None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["agentrl.run", "transformers", "agentrl_plugins.policies.transformers_policy"])
+    context.set_forkserver_preload(["agentrl.runs.run", "transformers", "agentrl_plugins.policies.transformers_policy"])
     process = context.Process(target=play, args=arguments)
     process.start()
     process.join(120)

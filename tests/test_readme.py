@@ -15,9 +15,9 @@ from test_architecture import RANKS
 
 import agentrl
 from agentrl import Host, Spec, read_trajectories
-from agentrl.config import parse, read_tables
+from agentrl.data.table import first_difference
+from agentrl.parts.run_file import parse, read_tables
 from agentrl.testing import check_credit, check_environment
-from agentrl.trajectory_table import first_difference
 
 README = Path(__file__).parents[1] / "README.md"
 FILES = dict(re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL))

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from record_worker import checkpoint_of, commit, commit_until_killed, metrics_of, random_trajectories, state_of
 
+from agentrl.data.record import Run, manifest_of
+from agentrl.data.table import first_difference
 from agentrl.errors import DataError, RecordError
-from agentrl.record import Run, manifest_of
-from agentrl.trajectory_table import first_difference
 
 CONFIG = {"name": "run", "stages": [{"name": "rl", "updates": 3}]}
 
@@ -311,7 +311,7 @@ def test_a_checkpoint_writer_that_fails_leaves_no_trace(run):
 WRITE = """
 import sys
 from pathlib import Path
-from agentrl.record import Run
+from agentrl.data.record import Run
 run = Run.open(Path(sys.argv[1]))
 run.write_json("x.json", {})
 print("wrote", flush=True)
@@ -432,7 +432,9 @@ KILLS = 32
 def test_a_killed_process_never_loses_or_breaks_a_commit(run):
     """Killed with -9 at random moments; each time the run must be exactly what was committed, and go on from there."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["agentrl.record", "pyarrow.parquet", "pandas"])  # pyarrow imports pandas if it can
+    context.set_forkserver_preload(
+        ["agentrl.data.record", "pyarrow.parquet", "pandas"]
+    )  # pyarrow imports pandas if it can
     rng = np.random.default_rng(0)
     interrupted, newest = 0, -1
     for _ in range(KILLS):

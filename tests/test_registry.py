@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentrl import ConfigError, PluginError, Spec
-from agentrl.registry import Registry, build, check_settings, settings_of
+from agentrl.parts.registry import Registry, build, check_settings, settings_of
 
 
 def shifted(values: list[float], *, by: float = 1.0, times: int = 1) -> list[float]:
@@ -68,7 +68,7 @@ def test_the_second_owner_of_a_name_is_refused_naming_both() -> None:
 
 def test_a_lazy_target_that_is_not_there_says_so() -> None:
     registry = Registry("credit")
-    registry.add("gone", "agentrl.types:Nothing", "one")
+    registry.add("gone", "agentrl.data.types:Nothing", "one")
     with pytest.raises(PluginError, match="cannot be imported"):
         registry.entry("gone").load()
 

@@ -16,8 +16,8 @@ import pytest
 
 import agentrl
 from agentrl import AgentRLError, ConfigError, RecordError, read_trajectories
-from agentrl.record import Run
-from agentrl.trajectory_table import first_difference
+from agentrl.data.record import Run
+from agentrl.data.table import first_difference
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from plugin_install import environ, install
 
 from agentrl import ConfigError
-from agentrl.scaffold import new, new_environment
+from agentrl.cli.scaffold import new, new_environment
 
 LIMITS = {"text": 40, "tools": 60}
 

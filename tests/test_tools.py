@@ -31,7 +31,7 @@ from agentrl import (
     default_host,
     tool,
 )
-from agentrl.intervals import pass_hat_k
+from agentrl.evaluation.intervals import pass_hat_k
 from agentrl.testing import check_environment
 from agentrl_envs.tools import rules, tiny
 from agentrl_envs.tools.database import Database

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_worker import random_advantages, random_trajectories
 
-from agentrl.errors import DataError
-from agentrl.jsontext import to_json
-from agentrl.trajectory_table import (
+from agentrl.data.jsontext import to_json
+from agentrl.data.table import (
     first_difference,
     read_advantages,
     read_trajectories,
     same_trajectories,
     write_trajectories,
 )
-from agentrl.types import Completion, Outcome, Task, Trajectory, Turn
+from agentrl.data.types import Completion, Outcome, Task, Trajectory, Turn
+from agentrl.errors import DataError
 
 
 def one_trajectory(*turns: Turn, **changes) -> Trajectory:

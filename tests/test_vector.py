@@ -17,8 +17,8 @@ import pytest
 from worlds import Counting, Faulty
 
 from agentrl import ConfigError, Spec, default_host
-from agentrl.infos import Infos
-from agentrl.vector import StepCost, choose, make, measure
+from agentrl.worlds.infos import Infos
+from agentrl.worlds.vector import StepCost, choose, make, measure
 
 LONG = "ünï☃ " * 20_000
 
@@ -233,7 +233,7 @@ def test_auto_steps_a_cheap_world_inline_and_lets_waiting_worlds_wait_together()
 
 
 def test_processes_that_turn_out_slower_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentrl.vector.MESSAGE_S", -1.0)  # an estimate that is wrong by far
+    monkeypatch.setattr("agentrl.worlds.vector.MESSAGE_S", -1.0)  # an estimate that is wrong by far
     vector = make("corridor", 4, probe_s=0.02)
     assert vector.mode == "inline"
     vector.close()

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.host import Host
-from agentrl.registry import Spec
+from agentrl.parts.host import Host
+from agentrl.parts.registry import Spec
 from agentrl.testing.environment import check_environment
 from agentrl.testing.parts import check_context, check_credit, check_dialect, check_sampler
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, Result

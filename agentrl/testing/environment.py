@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.environment import Environment
 from agentrl.errors import ConfigError
-from agentrl.registry import Spec
+from agentrl.parts.registry import Spec
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, require, run_checks
+from agentrl.worlds.environment import Environment
 
 HOSTILE = (
     "",
@@ -110,7 +110,7 @@ class _Kit:
         here = digest(transcript(self.make(), seed=5))
         code = (
             "import sys, json; from agentrl.testing.environment import digest, transcript, _factory;"
-            "from agentrl.registry import Spec; spec = Spec('environment', **json.loads(sys.argv[1]));"
+            "from agentrl.parts.registry import Spec; spec = Spec('environment', **json.loads(sys.argv[1]));"
             "print(digest(transcript(_factory(spec)(), seed=5)))"
         )
         given = json.dumps({"name": self.spec.name, "settings": dict(self.spec.settings)})
@@ -362,7 +362,7 @@ def digest(lines: list[str]) -> str:
 def _factory(make: Make | Spec) -> Make:
     if not isinstance(make, Spec):
         return make
-    from agentrl.host import default_host
+    from agentrl.parts.host import default_host
 
     spec = make
     return lambda: default_host().build(spec)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.contracts import Context, Credit, Dialect
+from agentrl.data.types import Completion, Floats, Outcome, Task, Trajectory, Turn
+from agentrl.parts.contracts import Context, Credit, Dialect
 from agentrl.testing.report import Report, require, run_checks
-from agentrl.types import Completion, Floats, Outcome, Task, Trajectory, Turn
 
 
 def sample_trajectories(seed: int = 0, groups: int = 4, members: int = 6) -> list[Trajectory]:

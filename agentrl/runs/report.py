@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.config import RunConfig
-from agentrl.evaluation import Evaluation, compare
-from agentrl.record import Run
-from agentrl.rows import relation
-from agentrl.types import Outcome, Trajectory
+from agentrl.parts.run_file import RunConfig
+from agentrl.evaluation.protocol import Evaluation, compare
+from agentrl.data.record import Run
+from agentrl.data.rows import relation
+from agentrl.data.types import Outcome, Trajectory
 
 
 def collected_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from agentrl.data.types import Floats
 from agentrl.errors import DataError
-from agentrl.types import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from agentrl.types import Completion, Floats, Message, Task, Trajectory, Turn
+from agentrl.data.types import Completion, Floats, Message, Task, Trajectory, Turn
 
 Metrics: TypeAlias = dict[str, float]
 

@@ -49,9 +49,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from agentrl.data.jsontext import to_json
+from agentrl.data.types import Completion, Floats, Ids, Outcome, Sampling, Task, Trajectory, Turn
 from agentrl.errors import DataError
-from agentrl.jsontext import to_json
-from agentrl.types import Completion, Floats, Ids, Outcome, Sampling, Task, Trajectory, Turn
 
 SCHEMA_VERSION = 1
 

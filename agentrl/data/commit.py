@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentrl.durable import Fingerprint, fingerprint
+from agentrl.data.durable import Fingerprint, fingerprint
+from agentrl.data.jsontext import to_json
+from agentrl.data.table import Advantage, read_advantages, read_trajectories
+from agentrl.data.types import Trajectory
 from agentrl.errors import RecordError
-from agentrl.jsontext import to_json
-from agentrl.trajectory_table import Advantage, read_advantages, read_trajectories
-from agentrl.types import Trajectory
 
 SCHEMA_VERSION = 1
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from agentrl.data.types import Completion, Floats, Ids, Logprobs, Sampling, Trajectory, Turn
 from agentrl.errors import DataError
-from agentrl.types import Completion, Floats, Ids, Logprobs, Sampling, Trajectory, Turn
 
 Relation = Literal["start", "append", "realign", "fork"]
 

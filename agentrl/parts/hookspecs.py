@@ -44,7 +44,7 @@ def register_sandboxes(register: Register) -> None:
 
 @hookspec
 def register_models(register: Register) -> None:
-    """Offer models: weights plus tokenizer, shared by policy and trainer (`agentrl.contracts.Model`)."""
+    """Offer models: weights plus tokenizer, shared by policy and trainer (`agentrl.Model`)."""
 
 
 @hookspec

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any
 
-from agentrl.progress import Progress
+from agentrl.runs.progress import Progress
 
 _COLUMNS = {
     "success": ("success", "{:.0%}"),

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium
 
-from agentrl.environment import Environment
+from agentrl.data.types import Task
 from agentrl.errors import AgentRLError, PluginError, did_you_mean
-from agentrl.toolcalls import ToolAction, ToolCall
-from agentrl.types import Task
+from agentrl.worlds.environment import Environment
+from agentrl.worlds.toolcalls import ToolAction, ToolCall
 
 Info: TypeAlias = dict[str, Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])

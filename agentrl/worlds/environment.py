@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
+from agentrl.data.types import Task
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.types import Task
 
 
 class UnicodeText(gymnasium.Space[str]):

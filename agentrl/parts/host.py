@@ -12,10 +12,10 @@ from typing import Any
 
 import pluggy
 
-from agentrl import hookspecs
 from agentrl.errors import ConfigError, PluginError, did_you_mean
-from agentrl.hookspecs import KINDS
-from agentrl.registry import Registry, Spec, build, contract_of, hints_of
+from agentrl.parts import hookspecs
+from agentrl.parts.hookspecs import KINDS
+from agentrl.parts.registry import Registry, Spec, build, contract_of, hints_of
 
 GROUP = "agentrl"
 NESTED = {"SandboxProvider": "sandbox", "Policy": "policy", "Judge": "judge"}

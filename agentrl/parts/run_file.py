@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.host import Host
-from agentrl.registry import Spec, check_settings
+from agentrl.parts.host import Host
+from agentrl.parts.registry import Spec, check_settings
 
 STAGE_KINDS = (
     "environment",

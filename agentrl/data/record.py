@@ -28,12 +28,12 @@ from typing import Any
 
 import tomli_w
 
-from agentrl.commit import Commit, folder_name, metrics_json, read_json, state_json
-from agentrl.durable import FolderLock, explained, fingerprint, move, sync, sync_tree
+from agentrl.data.commit import Commit, folder_name, metrics_json, read_json, state_json
+from agentrl.data.durable import FolderLock, explained, fingerprint, move, sync, sync_tree
+from agentrl.data.jsontext import to_json
+from agentrl.data.table import Advantage, write_trajectories
+from agentrl.data.types import Trajectory
 from agentrl.errors import AgentRLError, RecordError
-from agentrl.jsontext import to_json
-from agentrl.trajectory_table import Advantage, write_trajectories
-from agentrl.types import Trajectory
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from agentrl.contracts import Collector, Policy
+from agentrl.data.types import Task, Trajectory
 from agentrl.errors import DataError, PluginError
-from agentrl.intervals import Interval, mean_interval, paired_difference, wilson
-from agentrl.types import Task, Trajectory
+from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, wilson
+from agentrl.parts.contracts import Collector, Policy
 
 SCHEMA_VERSION = 1
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
+from agentrl.cli.scaffold import new
 from agentrl.errors import AgentRLError, ConfigError, did_you_mean
-from agentrl.hookspecs import KINDS
+from agentrl.parts.hookspecs import KINDS
 from agentrl.sandbox_cli import sandbox
-from agentrl.scaffold import new
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -76,7 +76,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """What a part does: its settings with defaults, its words, its source."""
     import inspect
 
-    from agentrl.registry import describe, settings_of
+    from agentrl.parts.registry import describe, settings_of
 
     part = _host().part(kind, name)
     settings = settings_of(part)
@@ -112,14 +112,14 @@ def show(kind: str, name: str, as_json: bool) -> None:
 @_JSON
 def train(target: str, overrides: tuple[str, ...], resuming: bool, dry_run: bool, as_json: bool) -> None:
     """Train as the run file TARGET says; OVERRIDES are key.sub=value."""
-    from agentrl.config import parse, read_tables
+    from agentrl.parts.run_file import parse, read_tables
 
     if dry_run:
         _say_plan(parse(read_tables(target, overrides), _host()), as_json)
         return
-    from agentrl import run
-    from agentrl.display import Display
-    from agentrl.progress import Progress
+    from agentrl.cli.display import Display
+    from agentrl.runs import run
+    from agentrl.runs.progress import Progress
 
     if resuming and overrides:
         raise ConfigError(f"--resume goes on exactly as the run began; it takes no overrides ({overrides[0]!r} given)")
@@ -148,7 +148,7 @@ def train(target: str, overrides: tuple[str, ...], resuming: bool, dry_run: bool
 @_JSON
 def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json: bool) -> None:
     """Play the held-out tasks of TARGET, a run folder or a run file."""
-    from agentrl.run import evaluate as evaluate_run
+    from agentrl.runs.run import evaluate as evaluate_run
 
     result = evaluate_run(target, overrides, model=model)
     if as_json:
@@ -167,8 +167,8 @@ def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json
 @_JSON
 def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Put an installed part through its kit; SETTINGS are key=value."""
-    from agentrl.config import check, read_tables
-    from agentrl.registry import Spec
+    from agentrl.parts.registry import Spec
+    from agentrl.parts.run_file import check, read_tables
     from agentrl.testing import check_part as run_kit
 
     host = _host()
@@ -208,8 +208,8 @@ def play(
     port: int,
 ) -> None:
     """Play a world in the terminal; SETTINGS are key=value."""
-    from agentrl.config import read_tables
-    from agentrl.registry import Spec
+    from agentrl.parts.registry import Spec
+    from agentrl.parts.run_file import read_tables
 
     host = _host()
     table = read_tables({"environment": {"name": environment}}, [f"environment.{s}" for s in settings])["environment"]
@@ -244,9 +244,9 @@ def _serve_page(env: Any, name: str, port: int) -> None:
 def _play(env: Any, player: Any, dialect: Any, seed: int, options: Mapping[str, Any], *, echo: bool) -> None:
     import asyncio
 
-    from agentrl.contracts import Dialogue
-    from agentrl.run import seed_of
-    from agentrl.types import Message
+    from agentrl.data.types import Message
+    from agentrl.parts.contracts import Dialogue
+    from agentrl.runs.run import seed_of
 
     observation, info = env.reset(seed=seed, options=options or None)
     total, turn, over = 0.0, 0, False
@@ -314,7 +314,7 @@ def _run_folder(target: str) -> Path:
     path = Path(target)
     if path.is_dir():
         return path
-    from agentrl.config import parse, read_tables
+    from agentrl.parts.run_file import parse, read_tables
 
     config = parse(read_tables(path), _host())
     runs = [p.parent for p in config.runs.glob(f"{config.name}*/run.toml")]
@@ -328,9 +328,9 @@ def _run_folder(target: str) -> Path:
 def _host() -> Any:
     import logging
 
-    from agentrl.host import default_host
+    from agentrl.parts.host import default_host
 
-    logging.getLogger("agentrl.host").setLevel(logging.ERROR)  # `list` shows what is switched off
+    logging.getLogger("agentrl.parts.host").setLevel(logging.ERROR)  # `list` shows what is switched off
     return default_host()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import Any
 
-from agentrl.record import Run
+from agentrl.data.record import Run
 
 _SMOOTH = 5  # updates that the thick line averages over
 

@@ -11,7 +11,7 @@ from string import Template
 import click
 
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.host import default_host
+from agentrl.parts.host import default_host
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -73,4 +73,4 @@ def _check_name(name: str) -> None:
 
 
 def _template(name: str) -> Template:
-    return Template((files("agentrl") / "templates" / f"{name}.txt").read_text(encoding="utf-8"))
+    return Template((files("agentrl.cli") / "templates" / f"{name}.txt").read_text(encoding="utf-8"))

@@ -15,8 +15,8 @@ class _Maker:
         self.name = name
 
     def __call__(self, render_mode: str | None = None, **settings: Any) -> Any:
-        from agentrl.host import default_host
-        from agentrl.registry import Spec
+        from agentrl.parts.host import default_host
+        from agentrl.parts.registry import Spec
 
         env = default_host().build(Spec("environment", self.name, settings))
         env.render_mode = render_mode

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentrl.assemble import Assembler, StageParts
-from agentrl.config import RunConfig, Stage, parse, read_tables
-from agentrl.contracts import Advantages, Collector, Policy
-from agentrl.curve import draw_curve
+from agentrl.runs.assemble import Assembler, StageParts
+from agentrl.parts.run_file import RunConfig, Stage, parse, read_tables
+from agentrl.parts.contracts import Advantages, Collector, Policy
+from agentrl.runs.curve import draw_curve
 from agentrl.errors import AgentRLError, ConfigError
-from agentrl.evaluation import Evaluation
-from agentrl.evaluation import evaluate as play_and_count
-from agentrl.host import Host, default_host
-from agentrl.progress import Progress
-from agentrl.record import Commit, Run, manifest_of
-from agentrl.report import collected_metrics, summarise
-from agentrl.types import Task, Trajectory, trainable
+from agentrl.evaluation.protocol import Evaluation
+from agentrl.evaluation.protocol import evaluate as play_and_count
+from agentrl.parts.host import Host, default_host
+from agentrl.runs.progress import Progress
+from agentrl.data.record import Commit, Run, manifest_of
+from agentrl.runs.report import collected_metrics, summarise
+from agentrl.data.types import Task, Trajectory, trainable
 
 log = logging.getLogger(__name__)
 

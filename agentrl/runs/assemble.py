@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.config import RunConfig, Stage
-from agentrl.contracts import Advantages, Collector, Credit, Judge, Model, Policy, Sampler, Shaper, Trainer
+from agentrl.parts.run_file import RunConfig, Stage
+from agentrl.parts.contracts import Advantages, Collector, Credit, Judge, Model, Policy, Sampler, Shaper, Trainer
 from agentrl.errors import ConfigError
-from agentrl.host import Host
-from agentrl.registry import Spec, settings_of
-from agentrl.types import Trajectory
+from agentrl.parts.host import Host
+from agentrl.parts.registry import Spec, settings_of
+from agentrl.data.types import Trajectory
 
 TOKENIZER_TRAJECTORIES = 400
 """How many trajectories a world plays to show its words to a model that makes its own tokenizer."""

@@ -17,9 +17,9 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.host import default_host
-from agentrl.infos import Infos
-from agentrl.registry import Spec
+from agentrl.parts.host import default_host
+from agentrl.parts.registry import Spec
+from agentrl.worlds.infos import Infos
 
 Factory: TypeAlias = Callable[[], gymnasium.Env[str, str]]
 Mode: TypeAlias = Literal["inline", "threads", "processes"]

@@ -1,0 +1,1 @@
+"""Scores of a policy on held-out tasks, with intervals."""

@@ -1,0 +1,1 @@
+"""What can be plugged in: contracts, hooks, the registry and the run file."""
