@@ -1,206 +1,120 @@
 """The face of agentrl: everything that users and plugins import."""
 
-from .data.rows import (
-    Row as Row,
-)
-from .data.rows import (
-    relation as relation,
-)
-from .data.rows import (
-    training_rows as training_rows,
-)
-from .data.table import (
-    read_trajectories as read_trajectories,
-)
-from .data.types import (
-    Completion as Completion,
-)
-from .data.types import (
-    Floats as Floats,
-)
-from .data.types import (
-    Ids as Ids,
-)
-from .data.types import (
-    Logprobs as Logprobs,
-)
-from .data.types import (
-    Message as Message,
-)
-from .data.types import (
-    Outcome as Outcome,
-)
-from .data.types import (
-    Sampling as Sampling,
-)
-from .data.types import (
-    Task as Task,
-)
-from .data.types import (
-    Trajectory as Trajectory,
-)
-from .data.types import (
-    Turn as Turn,
-)
-from .data.types import (
-    groups as groups,
-)
-from .data.types import (
-    trainable as trainable,
-)
-from .errors import (
-    AgentRLError as AgentRLError,
-)
-from .errors import (
-    ConfigError as ConfigError,
-)
-from .errors import (
-    ContextOverflow as ContextOverflow,
-)
-from .errors import (
-    DataError as DataError,
-)
-from .errors import (
-    EnvironmentFault as EnvironmentFault,
-)
-from .errors import (
-    PluginError as PluginError,
-)
-from .errors import (
-    PolicyFault as PolicyFault,
-)
-from .errors import (
-    RecordError as RecordError,
-)
-from .errors import (
-    SandboxFault as SandboxFault,
-)
-from .errors import (
-    did_you_mean as did_you_mean,
-)
-from .evaluation.protocol import (
-    Evaluation as Evaluation,
-)
-from .parts.contracts import (
-    Advantages as Advantages,
-)
-from .parts.contracts import (
-    Dialogue as Dialogue,
-)
-from .parts.contracts import (
-    Loss as Loss,
-)
-from .parts.contracts import (
-    LossBatch as LossBatch,
-)
-from .parts.contracts import (
-    Model as Model,
-)
-from .parts.contracts import (
-    Policy as Policy,
-)
-from .parts.contracts import (
-    Reading as Reading,
-)
-from .parts.hookspecs import (
-    hookimpl as hookimpl,
-)
-from .parts.host import (
-    Host as Host,
-)
-from .parts.host import (
-    default_host as default_host,
-)
-from .parts.registry import (
-    Spec as Spec,
-)
-from .parts.registry import (
-    factory as factory,
-)
-from .runs.run import (
-    Result as Result,
-)
-from .runs.run import (
-    evaluate as evaluate,
-)
-from .runs.run import (
-    resume as resume,
-)
-from .runs.run import (
-    train as train,
-)
-from .sandbox import (
-    ExecResult as ExecResult,
-)
-from .sandbox import (
-    ExecUsage as ExecUsage,
-)
-from .sandbox import (
-    FileTree as FileTree,
-)
-from .sandbox import (
-    OutputStream as OutputStream,
-)
-from .sandbox import (
-    Sandbox as Sandbox,
-)
-from .sandbox import (
-    SandboxLimits as SandboxLimits,
-)
-from .sandbox import (
-    SandboxProvider as SandboxProvider,
-)
-from .sandbox import (
-    SandboxSession as SandboxSession,
-)
-from .sandbox import (
-    SandboxSnapshot as SandboxSnapshot,
-)
-from .sandbox import (
-    SandboxSpec as SandboxSpec,
-)
-from .sandbox_wire import (
-    pack_message as pack_message,
-)
-from .sandbox_wire import (
-    unpack_message as unpack_message,
-)
-from .scoring import (
-    Score as Score,
-)
-from .scoring import (
-    ScoringCase as ScoringCase,
-)
-from .scoring import (
-    score_calls as score_calls,
-)
-from .scoring import (
-    score_cases as score_cases,
-)
-from .scoring import (
-    score_tests as score_tests,
-)
-from .worlds import (
-    vector as vector,
-)
-from .worlds.environment import (
-    Environment as Environment,
-)
-from .worlds.environment import (
-    UnicodeText as UnicodeText,
-)
-from .worlds.toolcalls import (
-    ToolAction as ToolAction,
-)
-from .worlds.toolcalls import (
-    ToolCall as ToolCall,
-)
-from .worlds.tools import (
-    ToolEnvironment as ToolEnvironment,
-)
-from .worlds.tools import (
-    ToolError as ToolError,
-)
-from .worlds.tools import (
-    tool as tool,
-)
+from .data.columns import COLUMNS as COLUMNS
+from .data.columns import Column as Column
+from .data.reader import read_advantages as read_advantages
+from .data.reader import read_trajectories as read_trajectories
+from .data.rows import Row as Row
+from .data.rows import relation as relation
+from .data.rows import training_rows as training_rows
+from .data.seeds import seed_of as seed_of
+from .data.types import AGENT as AGENT
+from .data.types import Advantage as Advantage
+from .data.types import Advantages as Advantages
+from .data.types import Batch as Batch
+from .data.types import Completion as Completion
+from .data.types import Draw as Draw
+from .data.types import Final as Final
+from .data.types import Floats as Floats
+from .data.types import Group as Group
+from .data.types import Ids as Ids
+from .data.types import Info as Info
+from .data.types import Logprobs as Logprobs
+from .data.types import Message as Message
+from .data.types import Metrics as Metrics
+from .data.types import Outcome as Outcome
+from .data.types import Sampling as Sampling
+from .data.types import Task as Task
+from .data.types import Trajectory as Trajectory
+from .data.types import Turn as Turn
+from .data.types import groups as groups
+from .data.types import trainable as trainable
+from .errors import AgentRLError as AgentRLError
+from .errors import ConfigError as ConfigError
+from .errors import ContextOverflow as ContextOverflow
+from .errors import DataError as DataError
+from .errors import EnvironmentFault as EnvironmentFault
+from .errors import PluginError as PluginError
+from .errors import PolicyFault as PolicyFault
+from .errors import RecordError as RecordError
+from .errors import SandboxFault as SandboxFault
+from .errors import did_you_mean as did_you_mean
+from .evaluation.protocol import Evaluation as Evaluation
+from .parts.contracts import Answer as Answer
+from .parts.contracts import Codec as Codec
+from .parts.contracts import Collector as Collector
+from .parts.contracts import Columns as Columns
+from .parts.contracts import Context as Context
+from .parts.contracts import Credit as Credit
+from .parts.contracts import Credited as Credited
+from .parts.contracts import Demonstrator as Demonstrator
+from .parts.contracts import Dialect as Dialect
+from .parts.contracts import Dialogue as Dialogue
+from .parts.contracts import Folder as Folder
+from .parts.contracts import Judge as Judge
+from .parts.contracts import Logger as Logger
+from .parts.contracts import Loss as Loss
+from .parts.contracts import LossBatch as LossBatch
+from .parts.contracts import Model as Model
+from .parts.contracts import Play as Play
+from .parts.contracts import Player as Player
+from .parts.contracts import Policy as Policy
+from .parts.contracts import Prompt as Prompt
+from .parts.contracts import Question as Question
+from .parts.contracts import Reading as Reading
+from .parts.contracts import Sampler as Sampler
+from .parts.contracts import SavedCodec as SavedCodec
+from .parts.contracts import Scorer as Scorer
+from .parts.contracts import Scores as Scores
+from .parts.contracts import Seed as Seed
+from .parts.contracts import Session as Session
+from .parts.contracts import Shaper as Shaper
+from .parts.contracts import Shared as Shared
+from .parts.contracts import Speak as Speak
+from .parts.contracts import Speaker as Speaker
+from .parts.contracts import Speakers as Speakers
+from .parts.contracts import Splits as Splits
+from .parts.contracts import Start as Start
+from .parts.contracts import Stream as Stream
+from .parts.contracts import Texts as Texts
+from .parts.contracts import Tool as Tool
+from .parts.contracts import Trainer as Trainer
+from .parts.contracts import Updates as Updates
+from .parts.contracts import Version as Version
+from .parts.contracts import Voice as Voice
+from .parts.contracts import Weights as Weights
+from .parts.hookspecs import Register as Register
+from .parts.hookspecs import hookimpl as hookimpl
+from .parts.host import Host as Host
+from .parts.host import default_host as default_host
+from .parts.registry import Spec as Spec
+from .parts.wiring import Scope as Scope
+from .runs.run import Result as Result
+from .runs.run import evaluate as evaluate
+from .runs.run import resume as resume
+from .runs.run import train as train
+from .sandbox import ExecResult as ExecResult
+from .sandbox import ExecUsage as ExecUsage
+from .sandbox import FileTree as FileTree
+from .sandbox import OutputStream as OutputStream
+from .sandbox import Sandbox as Sandbox
+from .sandbox import SandboxLimits as SandboxLimits
+from .sandbox import SandboxProvider as SandboxProvider
+from .sandbox import SandboxSession as SandboxSession
+from .sandbox import SandboxSnapshot as SandboxSnapshot
+from .sandbox import SandboxSpec as SandboxSpec
+from .sandbox_wire import pack_message as pack_message
+from .sandbox_wire import unpack_message as unpack_message
+from .scoring import Score as Score
+from .scoring import ScoringCase as ScoringCase
+from .scoring import score_calls as score_calls
+from .scoring import score_cases as score_cases
+from .scoring import score_tests as score_tests
+from .worlds import vector as vector
+from .worlds.environment import Environment as Environment
+from .worlds.environment import UnicodeText as UnicodeText
+from .worlds.toolcalls import ToolAction as ToolAction
+from .worlds.toolcalls import ToolCall as ToolCall
+from .worlds.tools import ToolEnvironment as ToolEnvironment
+from .worlds.tools import ToolError as ToolError
+from .worlds.tools import tool as tool

@@ -12,12 +12,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agentrl.data.durable import Fingerprint, fingerprint
 from agentrl.data.jsontext import to_json
-from agentrl.data.table import Advantage, read_advantages, read_trajectories
-from agentrl.data.types import Trajectory
+from agentrl.data.reader import read_advantages, read_trajectories
+from agentrl.data.types import Advantage, Trajectory
 from agentrl.errors import RecordError
 
 SCHEMA_VERSION = 1
@@ -69,8 +68,8 @@ class Commit:
         return {name: math.nan if value is None else value for name, value in metrics.items()}
 
     @property
-    def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = read_json(self.folder / "state.json")
+    def state(self) -> dict[str, object]:
+        state: dict[str, object] = read_json(self.folder / "state.json")
         return state
 
     def trajectories(self) -> list[Trajectory]:
@@ -102,7 +101,7 @@ def folder_name(update: int) -> str:
     return f"{update:06d}" if isinstance(update, int) else str(update)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """Raises RecordError where the file is missing or is not JSON."""
     try:
         return json.loads(path.read_bytes())
@@ -117,13 +116,13 @@ def metrics_json(metrics: Mapping[str, float]) -> str:
     return to_json({name: float(value) for name, value in metrics.items()})
 
 
-def state_json(state: Mapping[str, Any]) -> str:
+def state_json(state: Mapping[str, object]) -> str:
     """JSON that reads back as exactly the same state. Raises RecordError naming the first value that would not."""
     _refuse_lossy(dict(state), "state")
     return json.dumps(state)
 
 
-def _refuse_lossy(value: Any, where: str) -> None:
+def _refuse_lossy(value: object, where: str) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:

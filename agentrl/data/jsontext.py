@@ -9,12 +9,11 @@ import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """Compact standard JSON of any value; the same value gives the same text in every process.
 
     NumPy values, tuples, sets, mappings, dataclasses, enums and paths become plain JSON. Keys become strings. JSON
@@ -34,7 +33,7 @@ def to_json(value: Any) -> str:
             return _ENCODER.encode(f"a {type(value).__name__} that contains itself")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """One level of something that JSON does not know."""
     if isinstance(value, (np.generic, np.ndarray)):
         plain = value.tolist()
@@ -54,7 +53,7 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
-def _tree(value: Any) -> Any:
+def _tree(value: object) -> object:
     """A copy of the whole value made of dicts with string keys, lists, strings, finite numbers, booleans and None."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
@@ -67,7 +66,7 @@ def _tree(value: Any) -> Any:
     return _tree(_plain(value))
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     plain = _tree(key)
     return plain if isinstance(plain, str) else to_json(plain)
 

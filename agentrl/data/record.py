@@ -5,7 +5,9 @@
     run.toml         the run file as it was run           summary.json …   whatever write_json put here
     manifest.json    versions, platform, seed, time       metrics.jsonl    one line per update, derived
     updates/000000/  one folder per update (commit.py)    lock             who writes
-    replaced/        updates newer than a damaged one     .tmp/            half-written things; recover empties it
+    codec/           words to ids, for each model         run.log          what the run logged
+    evaluations/     one folder per evaluation            .tmp/            half-written things; recover empties it
+    replaced/        updates that were played again, or that came after a damaged one
 
 Everything is written in `.tmp/`, synced, and renamed into place last. So a process may die at any moment: what carries
 its final name is complete, and the next `recover` throws the rest away.
@@ -24,15 +26,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
+from agentrl.data.columns import COLUMNS, Column
 from agentrl.data.commit import Commit, folder_name, metrics_json, read_json, state_json
 from agentrl.data.durable import FolderLock, explained, fingerprint, move, sync, sync_tree
 from agentrl.data.jsontext import to_json
-from agentrl.data.table import Advantage, write_trajectories
-from agentrl.data.types import Trajectory
+from agentrl.data.table import write_trajectories
+from agentrl.data.types import Advantage, Trajectory
 from agentrl.errors import AgentRLError, RecordError
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ log = logging.getLogger(__name__)
 _PACKAGES = ("agentrl", "gymnasium", "numpy", "peft", "pyarrow", "scipy", "tokenizers", "torch", "transformers")
 
 
-def manifest_of(seed: int) -> dict[str, Any]:
+def manifest_of(seed: int) -> dict[str, object]:
     """What a run must say about where it was made: time, seed, platform, versions of Python and of what it stands on."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
@@ -59,15 +61,15 @@ def manifest_of(seed: int) -> dict[str, Any]:
 
 
 class Run:
-    """One run folder. Anybody may read it; the first write makes this process its only writer, until `close`."""
+    """One run folder. objectbody may read it; the first write makes this process its only writer, until `close`."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: dict[str, object], manifest: dict[str, object]) -> None:
         self.folder, self.config, self.manifest = folder, config, manifest
         self._updates, self._drafts = folder / "updates", folder / ".tmp"
         self._lock = FolderLock(folder / "lock")
 
     @classmethod
-    def create(cls, parent: Path, name: str, config: Mapping[str, Any], manifest: Mapping[str, Any]) -> Run:
+    def create(cls, parent: Path, name: str, config: Mapping[str, object], manifest: Mapping[str, object]) -> Run:
         """A new folder `parent/name`, or `name-2`, `name-3` … where that exists: nothing is ever overwritten.
 
         Raises RecordError for a name that is no file name, a config that TOML cannot hold, a folder nobody may write.
@@ -97,8 +99,8 @@ class Run:
         """A run that exists. Raises RecordError where the folder is none, or its creation was interrupted."""
         missing = [name for name in ("run.toml", "manifest.json", "updates") if not (folder / name).exists()]
         if missing:
-            found = "is not a run folder" if folder.is_dir() else "does not exist or is not a folder"
-            raise RecordError(f"{folder} {found}: {', '.join(missing)} missing; `agentrl train RUN.toml` makes one")
+            what = "is not a run folder" if folder.is_dir() else "does not exist or is not a folder"
+            raise RecordError(f"{folder} {what}: {', '.join(missing)} missing; `agentrl train RUN.toml` makes one")
         try:
             config = tomllib.loads((folder / "run.toml").read_text())
         except (OSError, ValueError) as error:
@@ -120,13 +122,13 @@ class Run:
 
     def commits(self) -> list[Commit]:
         """The committed updates in order. One whose `commit.json` is damaged is left out, and logged."""
-        found = []
+        commits = []
         for folder in self._update_folders():
             try:
-                found.append(Commit.read(folder))
+                commits.append(Commit.read(folder))
             except RecordError as error:
                 log.warning("left out: %s", error)
-        return found
+        return commits
 
     def model_folder(self) -> Path:
         """The model that the run ended with, or else that of its newest checkpoint. Raises RecordError without one."""
@@ -144,8 +146,9 @@ class Run:
         trajectories: Sequence[Trajectory],
         advantages: Sequence[Advantage | None] | None,
         metrics: Mapping[str, float],
-        state: Mapping[str, Any],
+        state: Mapping[str, object],
         write_checkpoint: Callable[[Path], None] | None,
+        columns: Mapping[str, Column] = COLUMNS,
     ) -> Commit:
         """Make an update durable: when this returns it survives anything, when it raises nothing has changed.
 
@@ -156,8 +159,8 @@ class Run:
         if target.exists():
             raise RecordError(f"update {update} is committed in {target} already; updates are never overwritten")
         state_text = state_json(state)
-        with self._draft(f"committing update {update}") as draft:
-            write_trajectories(draft / "trajectories.parquet", trajectories, advantages, update=update)
+        with self.draft(f"committing update {update}") as draft:
+            write_trajectories(draft / "trajectories.parquet", trajectories, advantages, update=update, columns=columns)
             (draft / "metrics.json").write_text(metrics_json(metrics))
             (draft / "state.json").write_text(state_text)
             if write_checkpoint is not None:
@@ -176,9 +179,9 @@ class Run:
     def recover(self) -> Commit | None:
         """Go back to the newest update that a run can go on from, and return it; None means from the beginning.
 
-        Half-written things and updates after it are deleted: they are replayed. If a newer checkpoint is damaged, the
-        newest good one before it is taken, this is logged, and what came after goes to `replaced/` instead. Raises
-        RecordError where only damaged checkpoints are left, having deleted no update.
+        Half-written things are deleted. Updates after it are played again, and go to `replaced/`: those without a
+        checkpoint of their own, and, if a newer checkpoint is damaged, all that came after the newest good one, which
+        is logged. Raises RecordError where only damaged checkpoints are left, having moved no update.
         """
         self._lock.acquire()
         with explained(f"recovering {self.folder}"):
@@ -203,16 +206,16 @@ class Run:
 
     def _set_aside(self, newer: Sequence[Path], problems: Sequence[str], last: Commit | None) -> None:
         """Take updates out of the run, the newest (maybe damaged) last: after dying in the middle it is found again."""
-        if problems and last is not None:
+        if newer:
             aside = _claim(self.folder, "replaced")
             log.warning(
-                "%s. Going on after update %d; what came later is kept in %s", "; ".join(problems), last.update, aside
+                "%sGoing on after update %s; what came later is kept in %s",
+                "; ".join(problems) + ". " if problems else "",
+                "none" if last is None else last.update,
+                aside,
             )
-        else:
-            aside = self._drafts
-            aside.mkdir(exist_ok=True)
-        for folder in reversed(newer):
-            move(folder, aside / folder.name)
+            for folder in reversed(newer):
+                move(folder, aside / folder.name)
         shutil.rmtree(self._drafts, ignore_errors=True)
 
     def _tidy(self) -> None:
@@ -221,28 +224,40 @@ class Run:
         for commit in commits:
             if not commit.has_checkpoint:
                 shutil.rmtree(commit.folder / "checkpoint", ignore_errors=True)
+            if "trajectories.parquet" not in commit.files:
+                (commit.folder / "trajectories.parquet").unlink(missing_ok=True)
         self.write_bytes("metrics.jsonl", "".join(map(_metrics_line, commits)).encode())
 
     def prune(self, keep: Collection[int]) -> None:
         """Delete the checkpoints (not the trajectories) of all updates but these and the newest. Raises RecordError."""
         for commit in [commit for commit in self.commits() if commit.has_checkpoint][:-1]:
             if commit.update not in keep:
-                files = {name: value for name, value in commit.files.items() if not name.startswith("checkpoint/")}
-                without = Commit(commit.update, commit.stage, commit.folder, commit.committed_at, False, files)
-                with self._draft(f"pruning update {commit.update}") as draft:
-                    without.write(draft / "commit.json")
-                    sync(draft / "commit.json")
-                    move(draft / "commit.json", commit.folder / "commit.json")
-                    shutil.rmtree(commit.folder / "checkpoint")
+                self._drop(commit, "checkpoint", has_checkpoint=False)
 
-    def write_json(self, name: str, data: Any) -> Path:
+    def prune_trajectories(self, keep: int) -> None:
+        """Delete the tables of trajectories of all but the newest `keep` updates. Raises RecordError."""
+        for commit in self.commits()[:-keep]:
+            if "trajectories.parquet" in commit.files:
+                self._drop(commit, "trajectories.parquet", has_checkpoint=commit.has_checkpoint)
+
+    def _drop(self, commit: Commit, name: str, *, has_checkpoint: bool) -> None:
+        files = {path: value for path, value in commit.files.items() if path.split("/")[0] != name}
+        without = Commit(commit.update, commit.stage, commit.folder, commit.committed_at, has_checkpoint, files)
+        with self.draft(f"pruning update {commit.update}") as draft:
+            without.write(draft / "commit.json")
+            sync(draft / "commit.json")
+            move(draft / "commit.json", commit.folder / "commit.json")
+            target = commit.folder / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+
+    def write_json(self, name: str, data: object) -> Path:
         """Write a small file, whole or not at all; numbers that are not finite become null. Raises RecordError."""
         return self.write_bytes(name, _pretty(data).encode())
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write a small file, whole or not at all, in place of one of that name. Raises RecordError."""
         target = self._target(name)
-        with self._draft(f"writing {target}") as draft:
+        with self.draft(f"writing {target}") as draft:
             (draft / "file").write_bytes(data)
             sync(draft / "file")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -252,7 +267,7 @@ class Run:
     def write_folder(self, name: str, write: Callable[[Path], None]) -> Path:
         """Let `write` fill a new folder, which then takes the place of one of that name. Raises RecordError."""
         target = self._target(name)
-        with self._draft(f"writing {target}") as draft:
+        with self.draft(f"writing {target}") as draft:
             write(draft / "new")
             sync_tree(draft / "new")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -262,7 +277,7 @@ class Run:
         return target
 
     @contextmanager
-    def _draft(self, doing: str) -> Iterator[Path]:
+    def draft(self, doing: str) -> Iterator[Path]:
         """An empty folder to prepare something in; gone afterwards, with whatever is still in it."""
         self._lock.acquire()
         with explained(f"{doing} in {self.folder}"):
@@ -306,7 +321,7 @@ def _claim(parent: Path, name: str) -> Path:
             return folder
 
 
-def _pretty(data: Any) -> str:
+def _pretty(data: object) -> str:
     return json.dumps(json.loads(to_json(data)), indent=2) + "\n"
 
 

@@ -1,23 +1,36 @@
-"""The data that flows: Completion → Turn → Trajectory, and how it ended."""
+"""The data that flows: Completion → Turn → Trajectory → Group → Batch, and how a trajectory ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentrl.errors import DataError
 
-Ids = NDArray[np.int32]
-Floats = NDArray[np.float64]
-Logprobs = NDArray[np.float32]
+Ids: TypeAlias = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.float64]
+Logprobs: TypeAlias = NDArray[np.float32]
+Info: TypeAlias = Mapping[str, object]
+Metrics: TypeAlias = dict[str, float]
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
+Advantage: TypeAlias = Floats | Sequence[Floats]
+"""Of one trajectory: float64 [T], one number per turn, or T arrays [C], one number per sampled token."""
+
+Advantages: TypeAlias = list[Advantage]
+"""One Advantage per trajectory, in their order."""
+
+Relation: TypeAlias = Literal["start", "append", "new"]
+
+EMPTY: Mapping[str, object] = MappingProxyType({})
+AGENT = "agent"
+"""Name of the speaker where a world names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,12 @@ class Message:
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     completion: Completion | None = None
-    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_calls: tuple[Info, ...] = ()
+
+
+def no_ids() -> Ids:
+    """int32 [0]."""
+    return np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,25 +62,36 @@ class Completion:
     """What the policy said in one turn, exactly as it was sampled.
 
     `ids` holds every sampled token, a stop token included. `logprobs` are of the distribution really sampled from
-    (after temperature and filters). `versions` says which weights sampled each token. A policy without tokens
-    (a person, a script without an encoder) leaves all arrays empty.
+    (after temperature and filters). `versions` says which weights (number of updates) sampled each token. A policy
+    without tokens (a person, an API) leaves all arrays empty. An engine that returns structure sets `calls` (name and
+    arguments of each tool call) and `thought`; then no dialect reads the text.
     """
 
     text: str
-    prompt_ids: Ids = field(default_factory=lambda: np.zeros(0, np.int32))  # [P]
-    ids: Ids = field(default_factory=lambda: np.zeros(0, np.int32))  # [C]
+    prompt_ids: Ids = field(default_factory=no_ids)  # [P]
+    ids: Ids = field(default_factory=no_ids)  # [C]
     logprobs: Logprobs = field(default_factory=lambda: np.zeros(0, np.float32))  # [C]
     entropy: Logprobs | None = None  # [C], nats
-    versions: Ids = field(default_factory=lambda: np.zeros(0, np.int32))  # [C]
+    versions: Ids = field(default_factory=no_ids)  # [C]
     stop: Literal["stop", "length"] = "stop"
     sampling: Sampling = Sampling()
+    square: Logprobs | None = None  # [C], Σ π² of the distribution sampled from
+    calls: tuple[Info, ...] | None = None
+    thought: str | None = None
 
     def __post_init__(self) -> None:
-        lengths = {"ids": len(self.ids), "logprobs": len(self.logprobs), "versions": len(self.versions)}
-        if self.entropy is not None:
-            lengths["entropy"] = len(self.entropy)
-        if len(set(lengths.values())) > 1:
+        count = len(self.ids)
+        if not count == len(self.logprobs) == len(self.versions) or not _fits(count, self.entropy, self.square):
+            lengths = {
+                name: len(values)
+                for name in ("ids", "logprobs", "versions", "entropy", "square")
+                if (values := getattr(self, name)) is not None
+            }
             raise DataError(f"arrays of one completion disagree in length: {lengths}; each needs one value per token")
+
+
+def _fits(count: int, *arrays: Logprobs | None) -> bool:
+    return all(array is None or len(array) == count for array in arrays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +100,9 @@ class Turn:
 
     `anchor` and `info["admissible"]` are from before the action, everything else from after it. `action` is `""`
     where the completion could not be read; `invalid` then says why (it also says why the world refused an action).
+    `agent` is the speaker. `kind` is `act`, or for what a context let the policy say without a step of the world:
+    `speak` (a summary, a memory) and `answer` (an action that the context kept for itself). `relation` and `kept` say
+    how the prompt continues this speaker's last one (see `agentrl.Prompt`). `columns` holds what methods add.
     """
 
     observation: str
@@ -78,11 +110,14 @@ class Turn:
     action: str
     reward: float
     anchor: str
-    rewards: Mapping[str, float] = field(default_factory=lambda: _EMPTY)  # named parts, sum to `reward`
+    rewards: Mapping[str, float] = field(default_factory=dict)  # named parts, sum to `reward`
     invalid: str = ""
-    info: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
-    agent: str = "agent"
-    extras: dict[str, Any] = field(default_factory=dict)  # values, reference log-probs, judgements …
+    info: Info = EMPTY
+    agent: str = AGENT
+    kind: Literal["act", "speak", "answer"] = "act"
+    relation: Relation = "start"
+    kept: int = 0
+    columns: dict[str, object] = field(default_factory=dict)
 
 
 class Outcome(str, Enum):
@@ -109,24 +144,49 @@ _FAILED = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Final:
+    """What a world showed after the last action; credit may need it where a limit ended the trajectory."""
+
+    observation: str
+    anchor: str
+    info: Info = EMPTY
+
+    @property
+    def admissible(self) -> Sequence[str]:
+        """Actions the world would still take; empty where it lists none."""
+        return _words(self.info.get("admissible"))
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one reset begins. `key` is stable and carries a content hash; it is known after the reset."""
+    """What one reset begins. `key` is stable and carries a content hash; it is known after the reset.
+
+    `prefix` holds turns that are replayed after the reset and compared: a start in the middle of a task that can be
+    written down. `copies` is the number of trajectories wanted (0: as many as the collector's group size).
+    """
 
     split: str
     index: int
     seed: int = 0
     key: str = ""
+    prefix: tuple[Turn, ...] = ()
+    copies: int = 0
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """What `reset(options=…)` takes."""
         return {"split": self.split, "index": self.index}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
-    """The turns of one run of one task. Trajectories with the same `group` began from the same task and seed."""
+    """The turns of one run of one task. Trajectories with the same `group` began from the same task and seed.
+
+    A branch names its `parent` ("<trajectory id>@<turn>"), holds that one's first `inherited` turns, and counts them
+    in its return; they are stored once and trained once, with the parent. `hidden` is reference material of the world
+    (solution, gold calls, rubric, persona) for judges and credits, and never part of a prompt.
+    """
 
     turns: tuple[Turn, ...]
     task: Task
@@ -135,14 +195,22 @@ class Trajectory:
     member: int = 0
     attempt: int = 0
     seed: int = 0
-    parent: str | None = None  # "<trajectory id>@<turn>" when branched
+    parent: str | None = None
+    inherited: int = 0
+    branch: int = 0  # number among the branches off the same turn
+    final: Final | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)  # arm, stage, kind of branch
+    hidden: Info = EMPTY
+    columns: dict[str, object] = field(default_factory=dict)
     error: str = ""
     seconds: float = 0.0  # wall clock, not part of equality across resumes
 
     @property
     def id(self) -> str:
-        """Unique inside one update: group, member and attempt."""
-        return f"{self.group}#{self.member}.{self.attempt}"
+        """Unique in a run: "12.3-1" is attempt 1 of member 3 of group 12, "12.3-1@7.2" branch 2 off its turn 7."""
+        if self.parent is None:
+            return f"{self.group}.{self.member}-{self.attempt}"
+        return f"{self.parent}.{self.branch}" + (f"-{self.attempt}" if self.attempt else "")
 
     @property
     def rewards(self) -> Floats:
@@ -161,18 +229,104 @@ class Trajectory:
 
     @property
     def tokens(self) -> int:
-        """Number of sampled tokens."""
-        return sum(len(turn.completion.ids) for turn in self.turns)
+        """Number of sampled tokens, inherited ones left out."""
+        return sum(len(turn.completion.ids) for turn in self.turns[self.inherited :])
+
+    def seen_by(self, speaker: str) -> Trajectory:
+        """This trajectory as one speaker lived it: its own turns, each with the rewards that came until its next one.
+
+        The same object where nobody else spoke. What came before its first turn is left out.
+        """
+        if all(turn.agent == speaker for turn in self.turns):
+            return self
+        turns: list[Turn] = []
+        inherited = 0
+        for position, turn in enumerate(self.turns):
+            if turn.agent == speaker:
+                turns.append(turn)
+                inherited += position < self.inherited
+            elif turns and (turn.reward or turn.rewards or turn.info.get("success") is not None):
+                turns[-1] = _joined(turns[-1], turn)
+        return replaced(self, turns=tuple(turns), inherited=inherited)
+
+
+def _joined(own: Turn, other: Turn) -> Turn:
+    """A speaker's turn with the reward, its parts and the success that somebody else's turn brought."""
+    import dataclasses
+
+    parts = dict(own.rewards)
+    for name, value in other.rewards.items():
+        parts[name] = parts.get(name, 0.0) + value
+    info = {**own.info, **({"success": other.info["success"]} if "success" in other.info else {})}
+    return dataclasses.replace(own, reward=own.reward + other.reward, rewards=parts, info=info)
+
+
+def replaced(trajectory: Trajectory, **changes: object) -> Trajectory:
+    """A copy of a trajectory with other fields."""
+    import dataclasses
+
+    return dataclasses.replace(trajectory, **changes)  # type: ignore[arg-type]
+
+
+def _words(value: object) -> Sequence[str]:
+    return tuple(str(word) for word in value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The n-th task that a run asks for, numbered over the whole run; plain data, kept in commits."""
+
+    number: int
+    task: Task
+    copies: int
+    seed: int
+    update: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """The trajectories of one draw (or of a second stage of it), all attempts, by member and attempt."""
+
+    key: str
+    draw: int
+    trajectories: tuple[Trajectory, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one update learns from: whole groups, by draw number."""
+
+    update: int
+    groups: tuple[Group, ...]
+    speakers: tuple[str, ...] = (AGENT,)
+    """Who is trained."""
+    rejected: tuple[Group, ...] = ()
+    """Groups that the sampler did not keep: recorded and counted, not trained."""
+
+    @cached_property
+    def trajectories(self) -> tuple[Trajectory, ...]:
+        """Every trajectory of every group that was kept, failed attempts included."""
+        return tuple(trajectory for group in self.groups for trajectory in group.trajectories)
+
+    @cached_property
+    def recorded(self) -> tuple[Trajectory, ...]:
+        """Those, then those of rejected groups."""
+        return self.trajectories + tuple(t for group in self.rejected for t in group.trajectories)
+
+    @cached_property
+    def usable(self) -> tuple[Trajectory, ...]:
+        """Those that credit and trainer may see."""
+        return tuple(trainable(self.trajectories))
 
 
 def groups(trajectories: Sequence[Trajectory]) -> dict[str, list[int]]:
     """Positions of the trajectories of each group, groups in order of first appearance."""
-    found: dict[str, list[int]] = {}
+    members: dict[str, list[int]] = {}
     for position, trajectory in enumerate(trajectories):
-        found.setdefault(trajectory.group, []).append(position)
-    return found
+        members.setdefault(trajectory.group, []).append(position)
+    return members
 
 
 def trainable(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """The trajectories that credit may see: not failed, and with at least one turn."""
-    return [trajectory for trajectory in trajectories if not trajectory.outcome.failed and trajectory.turns]
+    """The trajectories that credit may see: not failed, and with at least one turn of their own."""
+    return [t for t in trajectories if not t.outcome.failed and len(t.turns) > t.inherited]

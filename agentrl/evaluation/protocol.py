@@ -6,28 +6,31 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
 
+from agentrl.data.seeds import seed_of
 from agentrl.data.types import Task, Trajectory
 from agentrl.errors import DataError, PluginError
 from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, wilson
-from agentrl.parts.contracts import Collector, Policy
+from agentrl.parts.contracts import Play as Request
+from agentrl.parts.contracts import Player, Speakers
 
 SCHEMA_VERSION = 1
 
 
-async def evaluate(collector: Collector, policy: Policy, tasks: Sequence[Task], *, seed: int) -> Evaluation:
-    """Play every task once and count. Retries are the collector's business: the last attempt is what counts.
+async def evaluate(
+    player: Player, speakers: Speakers, tasks: Sequence[Task], *, seed: int, key: str = "eval"
+) -> Evaluation:
+    """Play every task once and count. Retries are the player's business: the last attempt is what counts.
 
-    Raises PluginError where the collector gave back fewer trajectories than tasks.
+    Raises PluginError where the player gave back fewer trajectories than tasks.
     """
-    trajectories = await collector.collect(policy, tasks, seed=seed)
-    result = Evaluation.of(trajectories)
+    plays = [Request(task, f"{key}/{index}", 0, seed_of(seed, "evaluation", index)) for index, task in enumerate(tasks)]
+    result = Evaluation.of(await player.play(speakers, plays))
     played = len(result.plays) + result.failures
     if played < len(tasks):
         raise PluginError(
-            f"{type(collector).__name__} gave trajectories of {played} plays for {len(tasks)} tasks; a collector "
-            "returns every trajectory, the failed ones included"
+            f"{type(player).__name__} gave trajectories of {played} plays for {len(tasks)} tasks; a player returns "
+            "every trajectory, the failed ones included"
         )
     return result
 
@@ -52,13 +55,13 @@ class Evaluation:
     failed: Mapping[str, int] = field(default_factory=dict)
     """Outcome → how many plays ended so, after all retries."""
     trajectories: tuple[Trajectory, ...] = field(default=(), repr=False, compare=False)
-    """All that was collected, failed attempts included; not part of `to_json`."""
+    """All that was played, failed attempts included; not part of `to_json`."""
 
     @classmethod
     def of(cls, trajectories: Sequence[Trajectory]) -> Evaluation:
         """Count the last attempt of each group and member."""
         last: dict[tuple[str, int], Trajectory] = {}
-        for trajectory in trajectories:
+        for trajectory in (trajectory for trajectory in trajectories if trajectory.parent is None):
             place = (trajectory.group, trajectory.member)
             if place not in last or trajectory.attempt >= last[place].attempt:
                 last[place] = trajectory
@@ -94,7 +97,7 @@ class Evaluation:
         """`success`, `low`, `high`, `tasks` and, where there were any, `failures`."""
         return self.success.summary() | ({"failures": self.failures} if self.failures else {})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values from which `from_json` makes an equal Evaluation (without trajectories)."""
         plays = [asdict(play) for play in self.plays]
         return {
@@ -105,7 +108,7 @@ class Evaluation:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
+    def from_json(cls, data: Mapping[str, object]) -> Evaluation:
         """Raises DataError where `to_json` did not make this."""
         try:
             if data["schema_version"] != SCHEMA_VERSION:

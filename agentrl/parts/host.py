@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 import threading
@@ -12,32 +13,63 @@ from typing import Any
 
 import pluggy
 
+from agentrl.data.columns import COLUMNS, Column
 from agentrl.errors import ConfigError, PluginError, did_you_mean
 from agentrl.parts import hookspecs
-from agentrl.parts.hookspecs import KINDS
-from agentrl.parts.registry import Registry, Spec, build, contract_of, hints_of
+from agentrl.parts.kinds import KINDS
+from agentrl.parts.registry import Registry, Spec
+from agentrl.parts.settings import Part, check_settings, parameters_of
+from agentrl.parts.wiring import Scope, build, check_signature, nested_specs
 
 GROUP = "agentrl"
-NESTED = {"SandboxProvider": "sandbox", "Policy": "policy", "Judge": "judge"}
-"""Contract that a parameter is annotated with → kind of the nested part."""
+HOOKS = frozenset(
+    name
+    for name, value in vars(hookspecs).items()
+    if inspect.isfunction(value) and name.startswith(("register_", "on_"))
+)
 log = logging.getLogger(__name__)
+
+
+class _Manager(pluggy.PluginManager):
+    """Takes a function with a hook's name for the hook, marked or not."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        options = super().parse_hookimpl_opts(plugin, name)
+        if options is None and name in HOOKS and _own(plugin, name):
+            return pluggy.HookimplMarker("agentrl")(lambda: None).agentrl_impl  # type: ignore[attr-defined]
+        return options
+
+
+def _own(plugin: object, name: str) -> bool:
+    """Whether a plugin defines this itself (not: imports it from elsewhere)."""
+    function = getattr(plugin, name)
+    return inspect.ismethod(function) or (
+        inspect.isfunction(function) and function.__module__ == getattr(plugin, "__name__", function.__module__)
+    )
 
 
 class Host:
     """Every installed plugin, loaded. A plugin that fails is switched off and listed in `broken` with its reason."""
 
-    def __init__(self, extra: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, extra: Mapping[str, object] | None = None) -> None:
         """`extra`: plugins given as live modules or objects by name, beside the installed ones."""
-        self.manager = pluggy.PluginManager("agentrl")
+        self._extra = dict(extra or {})
+        self.manager = _Manager("agentrl")
         self.manager.add_hookspecs(hookspecs)
         self.registries = {kind: Registry(kind) for kind in KINDS}
         self.broken: dict[str, str] = {}
-        self._providers: dict[tuple[int, str, str], Any] = {}
+        self.columns: dict[str, Column] = dict(COLUMNS)
+        self._declared_by: dict[str, str] = {}
+        self._providers: dict[tuple[int, str, str], object] = {}
         self._lock = threading.Lock()
         for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
             self._load(point)
-        for name, plugin in (extra or {}).items():
+        for name, plugin in self._extra.items():
             self._add(name, plugin)
+
+    def with_plugins(self, extra: Mapping[str, object]) -> Host:
+        """Another host with these live plugins too."""
+        return Host({**self._extra, **extra})
 
     def registry(self, kind: str) -> Registry:
         """Raises ConfigError for an unknown kind."""
@@ -45,7 +77,7 @@ class Host:
             raise ConfigError(f"there is no kind of part named {kind!r}. {did_you_mean(kind, self.registries)}")
         return self.registries[kind]
 
-    def part(self, kind: str, name: str) -> Any:
+    def part(self, kind: str, name: str) -> Part:
         """The registered callable, imported if need be. Raises ConfigError for an unknown kind or name."""
         registry = self.registry(kind)
         try:
@@ -55,21 +87,43 @@ class Host:
             blamed = [f"{plugin} ({reason})" for plugin, reason in self.broken.items() if name.split("/")[-1] in plugin]
             raise ConfigError(f"{error}" + (f" Switched off: {'; '.join(blamed)}." if blamed else "")) from None
 
-    def build(self, spec: Spec, **given: Any) -> Any:
-        """Make a part from its spec; `given` are live parts it may take (`model`, `loss`, `encoder` …).
+    def build(self, spec: Spec, scope: Scope | None = None) -> Any:
+        """Make a part from its spec; what its parameters ask for by type comes from `scope`.
 
-        A parameter annotated with SandboxProvider, Policy or Judge takes a nested table and receives a factory: a callable
-        that makes a new one each time, but for providers of sandboxes, which are shared (see `provider`).
+        Raises ConfigError for settings that do not fit, PluginError where the plugin gives something else than its
+        kind promises.
         """
         part = self.part(spec.kind, spec.name)
-        plain, nested = self.split(spec, part)
-        factories = {
-            name: functools.partial(self.provider, inner)
-            if inner.kind == "sandbox"
-            else functools.partial(self.build, inner, **given)
-            for name, inner in nested.items()
+        kind = KINDS[spec.kind]
+        result = build(self, kind, spec, part, scope or Scope())
+        if kind.made:
+            missing = [name for name in _members(kind.contract) if not hasattr(result, name)]
+            if missing and not _acts(kind.name, result):
+                raise PluginError(
+                    f"{spec.kind} {spec.name!r} of plugin {self.plugin_of(spec)!r} gave {result!r}, which lacks "
+                    f"{', '.join(missing)} of {kind.contract.__name__}"
+                )
+        return result
+
+    def plugin_of(self, spec: Spec) -> str:
+        """Name of the plugin that offers a part."""
+        return self.registry(spec.kind).entry(spec.name).plugin
+
+    def check(self, spec: Spec) -> None:
+        """Whether the part exists, its settings fit and its signature is understood; nested parts too. Builds nothing."""
+        part = self.part(spec.kind, spec.name)
+        parameters = parameters_of(part, made=KINDS[spec.kind].made or inspect.isclass(part))
+        check_signature(spec, parameters)
+        allowed = {
+            p.name: p
+            for p in parameters.values()
+            if p.keyword and (p.contract is None or not p.required or p.name in spec.settings)
         }
-        return build(plain, part, {**given, **factories})
+        check_settings(
+            spec, allowed | {p.name: p for p in parameters.values() if p.contract and p.name in spec.settings}
+        )
+        for inner in nested_specs(spec, part).values():
+            self.check(inner)
 
     def provider(self, spec: Spec) -> Any:
         """The provider of sandboxes with these settings: one for all who ask in this process, closed by nobody."""
@@ -78,16 +132,6 @@ class Host:
             if key not in self._providers:
                 self._providers[key] = self.build(spec)
             return self._providers[key]
-
-    def split(self, spec: Spec, part: Any) -> tuple[Spec, dict[str, Spec]]:
-        """The spec without its nested parts, and these by parameter name."""
-        nested = {}
-        for name, annotation in hints_of(part).items():
-            kind = NESTED.get(getattr(contract_of(annotation), "__name__", ""))
-            if kind is not None and isinstance(spec.settings.get(name), (Mapping, str)):
-                nested[name] = Spec.from_table(kind, spec.settings[name])
-        plain = {name: value for name, value in spec.settings.items() if name not in nested}
-        return Spec(spec.kind, spec.name, plain), nested
 
     def _load(self, point: EntryPoint) -> None:
         if point.name in self.broken or self.manager.has_plugin(point.name):
@@ -99,50 +143,64 @@ class Host:
             return
         self._add(point.name, plugin)
 
-    def _add(self, name: str, plugin: Any) -> None:
+    def _add(self, name: str, plugin: object) -> None:
         try:
-            self.manager.register(plugin, name=name)
             self._check_hooks(name, plugin)
-            for kind, hook in KINDS.items():
-                offer = self._own_hook(plugin, hook)
-                if offer is not None:
-                    offer(functools.partial(self._offer, kind, name))
+            self.manager.register(plugin, name=name)
+            hooked = {caller.name for caller in self.manager.get_hookcallers(plugin) or ()}
+            for kind, description in KINDS.items():
+                if description.hook in hooked:
+                    getattr(plugin, description.hook)(functools.partial(self._offer, kind, name))
+            if "register_columns" in hooked:
+                getattr(plugin, "register_columns")(functools.partial(self._declare, name))  # noqa: B009
         except Exception as error:  # what a plugin does in its hooks is its own business; it alone is switched off
             self._switch_off(name, f"{error}" if isinstance(error, PluginError) else f"{type(error).__name__}: {error}")
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
 
-    def _own_hook(self, plugin: Any, hook: str) -> Any:
-        callers = self.manager.get_hookcallers(plugin) or []
-        return getattr(plugin, hook) if any(caller.name == hook for caller in callers) else None
+    def _offer(self, kind: str, plugin: str, name: str, target: object, *, scope: str = "") -> None:
+        self.registries[kind].add(name, target, plugin, scope)
 
-    def _offer(self, kind: str, plugin: str, name: str, target: Any) -> None:
-        self.registries[kind].add(name, target, plugin)
+    def _declare(self, plugin: str, column: Column) -> None:
+        if not isinstance(column, Column):
+            raise PluginError(f"register_columns declares agentrl.Column(…), not {column!r}")
+        known = self.columns.setdefault(column.name, column)
+        owner = self._declared_by.setdefault(column.name, plugin if known is column else "agentrl")
+        if known != column:
+            raise PluginError(
+                f"column {column.name!r} is declared by plugin {owner!r} and, in another way, by {plugin!r}; the later "
+                f"one is switched off. Rename it: {plugin.split('.')[0]}_{column.name}"
+            )
 
-    def _check_hooks(self, name: str, plugin: Any) -> None:
-        known = {*KINDS.values(), "register_commands", "on_trajectories", "on_update"}
+    def _check_hooks(self, name: str, plugin: object) -> None:
         for attribute in dir(plugin):
-            if not attribute.startswith(("register_", "on_")):
+            if not attribute.startswith(("register_", "on_")) or attribute in HOOKS:
                 continue
-            marked = hasattr(getattr(plugin, attribute), "agentrl_impl")
-            if marked and attribute not in known:
+            value = getattr(plugin, attribute)
+            if hasattr(value, "agentrl_impl") or (attribute.startswith("register_") and _own(plugin, attribute)):
                 raise PluginError(
-                    f"plugin {name!r} implements {attribute!r}, which is no hook. {did_you_mean(attribute, known)}"
-                )
-            if (
-                not marked
-                and attribute in known
-                and getattr(getattr(plugin, attribute), "__module__", "") == getattr(plugin, "__name__", None)
-            ):
-                raise PluginError(
-                    f"plugin {name!r} defines {attribute} without @agentrl.hookimpl, so it would never be called"
+                    f"plugin {name!r} implements {attribute!r}, which is no hook. {did_you_mean(attribute, HOOKS)}"
                 )
 
     def _switch_off(self, name: str, reason: str) -> None:
+        if "has no attribute 'factory'" in reason:
+            reason += "; the marker is not needed any more: remove @agentrl.factory (see CHANGELOG, 'Parts by type')"
         self.broken[name] = reason
         for registry in self.registries.values():
             registry.discard_plugin(name)
         log.warning("plugin %s is switched off: %s", name, reason)
+
+
+@functools.cache
+def _members(contract: type) -> tuple[str, ...]:
+    """What a contract demands: methods, and attributes without a default."""
+    names = {name for base in contract.__mro__[:-1] for name in (*vars(base), *getattr(base, "__annotations__", {}))}
+    return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def _acts(kind: str, result: object) -> bool:
+    """A demonstrator is welcome as a policy, any Gymnasium world as an environment."""
+    return kind == "policy" and callable(getattr(result, "act", None))
 
 
 @functools.cache

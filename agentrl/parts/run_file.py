@@ -1,188 +1,260 @@
-"""The run file: tables in, checked specs out."""
+"""The run file as models: every key, its type, its default and its meaning."""
 
 from __future__ import annotations
 
-import copy
-import inspect
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
 
 from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts.host import Host
-from agentrl.parts.registry import Spec, check_settings
+from agentrl.parts.kinds import KINDS, STAGE_KINDS
+from agentrl.parts.registry import Spec
+from agentrl.parts.settings import settings_of
 
-STAGE_KINDS = (
-    "environment",
-    "policy",
-    "context",
-    "dialect",
-    "collector",
-    "sampler",
-    "credit",
-    "loss",
-    "trainer",
-)
-"""Kinds of which a stage has one. A stage that does not name its own takes the run's; so with shapers and judges."""
-
-LIST_KINDS = {"shapers": "shaper", "judges": "judge", "loggers": "logger"}
-_DEFAULTS: dict[str, Any] = {
-    "context": {"name": "full"},
-    "dialect": {"name": "plain"},
-    "collector": {"name": "asynchronous"},
-    "sampler": {"name": "uniform"},
-}
+LIST_KINDS = {kind.many: kind.name for kind in KINDS.values() if kind.many}
+"""Key of a list of parts → kind of its entries."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One loop of a run: `updates` updates with these parts."""
-
-    name: str
-    updates: int
-    parts: Mapping[str, Spec]
-    shapers: tuple[Spec, ...] = ()
-    judges: tuple[Spec, ...] = ()
-    evaluate: bool = True
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
 
 
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """Which held-out tasks are played, and when. The first `tasks` tasks of the split, whatever the run's seed."""
+class PlayerSettings(_Table):
+    """`[player]`: how worlds are played, the same for every collector and for evaluation. A stage may change single keys."""
+
+    concurrency: Annotated[int, Field(gt=0)] = 256
+    """Trajectories that are played at once."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """How often an attempt that our machinery failed is played again."""
+    step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds that one reset or step of a world may take; one that is stepped inline is only measured."""
+    max_turns: Annotated[int, Field(gt=0)] | None = None
+    """Turns of a trajectory, on top of the world's own limit."""
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Sampled tokens of a trajectory."""
+
+
+class EvaluationPlan(_Table):
+    """`[evaluation]`: which held-out tasks are played, and when: the first `tasks` of the split, whatever the run's seed."""
 
     split: str
-    tasks: int = 200
+    """Split that final numbers are taken from."""
+    tasks: Annotated[int, Field(ge=1)] = 200
+    """How many tasks of the split."""
     seed: int = 0
-    policy: Mapping[str, Any] = field(default_factory=dict)  # settings that differ from the run's policy
-    every: int = 0  # play `during` every so many updates; 0 never
-    during_split: str | None = None  # a split that final numbers are not taken from; picks the best checkpoint
-    during_tasks: int = 50
+    """Seed of the plays; not that of the run, so that runs are compared on the same ones."""
+    policy: dict[str, object] = {}
+    """Settings of the policy that differ in evaluation, such as `temperature`."""
+    every: Annotated[int, Field(ge=0)] = 0
+    """Play `during_split` after every so many updates; 0 never."""
+    during_split: str | None = None
+    """A split that final numbers are not taken from; it picks the best checkpoint."""
+    during_tasks: Annotated[int, Field(ge=1)] = 50
+    """How many tasks of it."""
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """A whole run, checked."""
+class Stage(_Table):
+    """`[[stages]]`: one loop of a run. Parts that it does not name are the run's."""
 
     name: str
-    seed: int
-    runs: Path
-    parts: Mapping[str, Spec]
-    stages: tuple[Stage, ...]
-    evaluation: EvaluationPlan | None
-    loggers: tuple[Spec, ...]
-    tables: Mapping[str, Any]  # what was read, overrides applied: this is what a run folder keeps
+    """Name in metrics, commits and overrides; `stage1` … unless given."""
+    updates: Annotated[int, Field(ge=1)] = 1
+    """How many updates."""
+    evaluate: bool = True
+    """Whether held-out tasks are played before and during this stage."""
+    staleness: Annotated[int, Field(ge=0)] = 0
+    """By how many updates what is trained on may be older than the weights; 0 plays and trains in turn."""
+    redraws: Annotated[float, Field(ge=0)] = 3.0
+    """At most so many times the groups of an update are drawn again where the sampler does not keep them."""
+    trains: tuple[str, ...] = ("agent",)
+    """Speakers whose turns are trained; all others are context."""
+    repeat: Annotated[int, Field(ge=1)] | None = None
+    """With `of`: play the stages named there one after the other, so many times; nothing else is given then."""
+    of: tuple[str, ...] = ()
+    """Names of stages that are played only where they are repeated."""
+    player: PlayerSettings = PlayerSettings()
+    """Keys of `[player]` that this stage changes."""
+    parts: Mapping[str, Spec] = {}
+    """One part of each kind: environment, policy, context, dialect, collector, sampler, credit, loss, trainer."""
+    shapers: tuple[Spec, ...] = ()
+    judges: tuple[Spec, ...] = ()
 
 
-def read_tables(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The tables of a run file, with `key.sub=value` overrides applied. Raises ConfigError."""
-    if isinstance(source, Mapping):
-        tables = copy.deepcopy(dict(source))
-    else:
-        path = Path(source)
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(
-                f"there is no run file {str(path)!r}. `ls examples/*.toml` shows some to start from."
-            ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from None
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    for override in overrides:
-        _override(tables, override)
-    return tables
+class RunFile(_Table):
+    """A whole run file."""
+
+    name: str
+    """Name of the run; its folder is `runs`/`name`, with a number where that exists."""
+    seed: int = 0
+    """All randomness comes from it."""
+    runs: Annotated[Path, Field(strict=False)] = Path("runs")
+    """Folder that run folders are made in."""
+    start_from: Annotated[Path, Field(strict=False)] | None = None
+    """Run folder whose model and codec this run begins with."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 1
+    """Updates per checkpoint of weights, optimiser and states; a resumed run plays those since the last one again."""
+    keep_trajectories: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """Updates whose trajectories are kept on disk."""
+    player: PlayerSettings = PlayerSettings()
+    evaluation: EvaluationPlan | None = None
+    stages: tuple[Stage, ...] = ()
+    parts: Mapping[str, Spec] = {}
+    """Parts of the whole run: model and one of each kind of a stage."""
+    models: Mapping[str, Spec] = {}
+    """`[models.NAME]`: further models, named "models.NAME" elsewhere in the file."""
+    policies: Mapping[str, Spec] = {}
+    """`[policies.NAME]`: further policies; one plays the speaker of its name, and is "policies.NAME" elsewhere."""
+    loggers: tuple[Spec, ...] = ()
+    tables: Mapping[str, object] = {}
+    """What was read, overrides applied: this is what a run folder keeps."""
+
+    @property
+    def plan(self) -> list[Stage]:
+        """The stages in the order they are played, repetitions written out."""
+        by_name = {stage.name: stage for stage in self.stages}
+        repeated = {name for stage in self.stages for name in stage.of}
+        plan: list[Stage] = []
+        for stage in self.stages:
+            if stage.repeat is not None:
+                plan += [by_name[name] for _ in range(stage.repeat) for name in stage.of]
+            elif stage.name not in repeated:
+                plan.append(stage)
+        return plan
+
+    def spec(self, kind: str) -> Spec | None:
+        """The run's part of a kind, else that of its first stage, else the default."""
+        default = KINDS[kind].default
+        of_stage = self.plan[0].parts.get(kind) if self.plan else None
+        return self.parts.get(kind) or of_stage or (Spec(kind, default) if default else None)
 
 
-def parse(tables: Mapping[str, Any], host: Host) -> RunConfig:
+_M = TypeVar("_M", bound=_Table)
+
+
+def parse(tables: Mapping[str, object], host: Host) -> RunFile:
     """Check everything that can be checked without building anything. Raises ConfigError at the first mistake."""
-    allowed = {"name", "seed", "runs", "model", "evaluation", "stages", *STAGE_KINDS, *LIST_KINDS}
-    _only(tables, allowed, "the run file")
-    stages = _take(tables, "stages", list, "the run file")
-    if not stages:
-        raise ConfigError("the run file has no [[stages]]; add at least one")
-    config = RunConfig(
-        name=_take(tables, "name", str, "the run file"),
-        seed=_take(tables, "seed", int, "the run file", 0),
-        runs=Path(_take(tables, "runs", str, "the run file", "runs")),
-        parts={kind: Spec.from_table(kind, tables[kind]) for kind in ("model", *STAGE_KINDS) if kind in tables},
-        stages=tuple(_stage(position, stage, tables) for position, stage in enumerate(stages)),
-        evaluation=_evaluation(tables),
-        loggers=_specs(tables, "loggers"),
-        tables=tables,
+    known = {*RunFile.model_fields, "model", *STAGE_KINDS, *LIST_KINDS} - {"parts", "tables"}
+    known_keys(tables, known, "the run file")
+    tables = _first_form(tables, host)
+    config = validated(
+        RunFile,
+        {
+            **{
+                key: value
+                for key, value in tables.items()
+                if key in RunFile.model_fields and key not in ("stages", "evaluation")
+            },
+            "parts": {kind: Spec.from_table(kind, tables[kind]) for kind in ("model", *STAGE_KINDS) if kind in tables},
+            "models": _named(tables, "models", "model"),
+            "policies": _named(tables, "policies", "policy"),
+            "loggers": _specs(tables, "loggers"),
+            "player": validated(PlayerSettings, _mapping(tables.get("player", {}), "[player]"), "[player]"),
+            "evaluation": _evaluation(tables),
+            "stages": tuple(_stage(number, stage, tables) for number, stage in enumerate(_list(tables, "stages"))),
+            "tables": tables,
+        },
+        "the run file",
     )
-    names = [stage.name for stage in config.stages]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"two stages share a name: {', '.join(names)}. Give each [[stages]] its own `name`.")
+    _check_stages(config)
     for spec in _all_specs(config):
-        check(spec, host)
+        host.check(spec)
     return config
 
 
-def check(spec: Spec, host: Host) -> None:
-    """Whether the part exists and its settings fit; nested parts too. Raises ConfigError."""
-    part = host.part(spec.kind, spec.name)
-    plain, nested = host.split(spec, part)
-    check_settings(plain, part, without=nested)
-    for inner in nested.values():
-        check(inner, host)
+def known_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
+    """Raise ConfigError for a key that means nothing here."""
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where} has no key {key!r}. {did_you_mean(key, known)}")
 
 
-def _all_specs(config: RunConfig) -> list[Spec]:
-    specs = list(config.parts.values()) + list(config.loggers)
-    for stage in config.stages:
-        specs += [*stage.parts.values(), *stage.shapers, *stage.judges]
-    return list({id(spec): spec for spec in specs}.values())
+def validated(model: type[_M], table: Mapping[str, object], where: str) -> _M:
+    """A table as a model. Raises ConfigError in the words of a person."""
+    known_keys(table, set(model.model_fields), where)
+    try:
+        return model.model_validate(dict(table))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        takes = _type_name(model.model_fields[key].annotation) if key in model.model_fields else ""
+        if first["type"] == "missing":
+            raise ConfigError(f"{where} needs `{key}` ({takes})") from None
+        raise ConfigError(f"{where}: {key} = {table.get(key)!r}; it takes {takes}: {first['msg'].lower()}") from None
 
 
-def _stage(position: int, table: Any, tables: Mapping[str, Any]) -> Stage:
-    where = f"[[stages]] number {position + 1}"
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{where} must be a table, not {table!r}")
-    _only(table, {"name", "updates", "evaluate", "shapers", "judges", *STAGE_KINDS}, where)
+def _type_name(annotation: object) -> str:
+    return getattr(annotation, "__name__", "") or str(annotation).replace("typing.", "")
+
+
+def _stage(number: int, table: object, tables: Mapping[str, object]) -> Stage:
+    where = f"[[stages]] number {number + 1}"
+    table = _mapping(table, where)
+    known_keys(table, {*Stage.model_fields, *STAGE_KINDS, *LIST_KINDS} - {"parts", "loggers"}, where)
+    own: dict[str, object] = {key: table[key] for key in Stage.model_fields if key in table}
+    own["name"] = table.get("name", f"stage{number + 1}")
+    for key in ("trains", "of"):
+        if isinstance(own.get(key), list):
+            own[key] = tuple(own[key])  # type: ignore[arg-type]
+    if "repeat" in table or "of" in table:
+        known_keys(table, {"name", "repeat", "of"}, f"{where}, which repeats others,")
+        return validated(Stage, own, where)
+    if "updates" not in table:
+        raise ConfigError(f"{where} needs `updates` (int)")
+    player = {**_mapping(tables.get("player", {}), "[player]"), **_mapping(table.get("player", {}), f"{where}: player")}
+    return validated(
+        Stage,
+        {
+            **own,
+            "player": validated(PlayerSettings, player, f"{where}: player"),
+            "parts": _stage_parts(where, table, tables),
+            "shapers": _specs(table if "shapers" in table else tables, "shapers"),
+            "judges": _specs(table if "judges" in table else tables, "judges"),
+        },
+        where,
+    )
+
+
+def _stage_parts(where: str, table: Mapping[str, object], tables: Mapping[str, object]) -> dict[str, Spec]:
     parts: dict[str, Spec] = {}
     for kind in STAGE_KINDS:
-        chosen = table.get(kind, tables.get(kind, _DEFAULTS.get(kind)))
+        inherited = tables.get(kind, {"name": KINDS[kind].default} if KINDS[kind].default else None)
+        chosen = table.get(kind, inherited)
+        if isinstance(inherited, str):
+            inherited = {"name": inherited}
+        if isinstance(chosen, Mapping) and "name" not in chosen and isinstance(inherited, Mapping):
+            chosen = {**inherited, **chosen}  # a stage may change single settings of the run's part
         if chosen is not None:
-            inherited = tables.get(kind, _DEFAULTS.get(kind))
-            if isinstance(chosen, Mapping) and "name" not in chosen and isinstance(inherited, Mapping):
-                chosen = {**inherited, **chosen}  # a stage may change single settings of the run's part
             parts[kind] = Spec.from_table(kind, chosen)
     for kind in ("environment", "policy", "trainer"):
         if kind not in parts:
             raise ConfigError(f"{where} has no [{kind}], and neither has the run; add one")
-    updates = _take(table, "updates", int, where)
-    if updates < 1:
-        raise ConfigError(f"{where}: updates = {updates}; it must be at least 1")
-    return Stage(
-        name=_take(table, "name", str, where, f"stage{position + 1}"),
-        updates=updates,
-        parts=parts,
-        shapers=_specs(table if "shapers" in table else tables, "shapers"),
-        judges=_specs(table if "judges" in table else tables, "judges"),
-        evaluate=_take(table, "evaluate", bool, where, True),
-    )
+    return parts
 
 
-def _evaluation(tables: Mapping[str, Any]) -> EvaluationPlan | None:
+def _check_stages(config: RunFile) -> None:
+    names = [stage.name for stage in config.stages]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two stages share a name: {', '.join(names)}. Give each [[stages]] its own `name`.")
+    for stage in config.stages:
+        if (stage.repeat is None) != (not stage.of):
+            raise ConfigError(
+                f"stage {stage.name!r}: `repeat` and `of` belong together, such as repeat = 10, of = ['a']"
+            )
+        for name in stage.of:
+            if name not in names or name == stage.name:
+                raise ConfigError(
+                    f"stage {stage.name!r} repeats {name!r}. {did_you_mean(name, set(names) - {stage.name})}"
+                )
+
+
+def _evaluation(tables: Mapping[str, object]) -> EvaluationPlan | None:
     if "evaluation" not in tables:
         return None
-    table = tables["evaluation"]
-    fields = inspect.signature(EvaluationPlan).parameters
-    _only(table, set(fields), "[evaluation]")
-    plan = EvaluationPlan(
-        split=_take(table, "split", str, "[evaluation]"),
-        tasks=_take(table, "tasks", int, "[evaluation]", 200),
-        seed=_take(table, "seed", int, "[evaluation]", 0),
-        policy=_take(table, "policy", Mapping, "[evaluation]", {}),
-        every=_take(table, "every", int, "[evaluation]", 0),
-        during_split=table.get("during_split"),
-        during_tasks=_take(table, "during_tasks", int, "[evaluation]", 50),
-    )
-    if plan.tasks < 1 or plan.during_tasks < 1 or plan.every < 0:
-        raise ConfigError("[evaluation]: tasks and during_tasks must be at least 1, every at least 0")
+    plan = validated(EvaluationPlan, _mapping(tables["evaluation"], "[evaluation]"), "[evaluation]")
     if plan.every and plan.during_split in (None, plan.split):
         raise ConfigError(
             "[evaluation]: every > 0 needs during_split, a split other than split: the best checkpoint may not be chosen "
@@ -191,58 +263,55 @@ def _evaluation(tables: Mapping[str, Any]) -> EvaluationPlan | None:
     return plan
 
 
-def _specs(table: Mapping[str, Any], key: str) -> tuple[Spec, ...]:
-    return tuple(Spec.from_table(LIST_KINDS[key], entry) for entry in _take(table, key, list, "the run file", []))
+def _first_form(tables: Mapping[str, object], host: Host) -> Mapping[str, object]:
+    """Settings of the player that earlier run files gave to the collector, moved to where they belong."""
+    tables = dict(tables)
+    _move(tables, host)
+    stages = []
+    for stage in _list(tables, "stages"):
+        moved = dict(stage) if isinstance(stage, Mapping) else stage
+        if isinstance(moved, dict):
+            _move(moved, host)
+        stages.append(moved)
+    return tables | ({"stages": stages} if "stages" in tables else {})
 
 
-def _only(table: Mapping[str, Any], allowed: set[str], where: str) -> None:
-    for key in table:
-        if key not in allowed:
-            raise ConfigError(f"{where} has no key {key!r}. {did_you_mean(key, allowed)}")
+def _move(table: dict[str, object], host: Host) -> None:
+    collector = table.get("collector")
+    if not isinstance(collector, Mapping):
+        return
+    name = collector.get("name", KINDS["collector"].default)
+    registered = {entry.name for entry in host.registry("collector")}
+    own = settings_of(host.part("collector", str(name))) if name in registered else {}
+    moved = {key: value for key, value in collector.items() if key in PlayerSettings.model_fields and key not in own}
+    if moved:
+        table["collector"] = {key: value for key, value in collector.items() if key not in moved}
+        table["player"] = {**moved, **_mapping(table.get("player", {}), "[player]")}
 
 
-def _take(table: Mapping[str, Any], key: str, kind: type[Any], where: str, default: Any = None) -> Any:
-    if key not in table:
-        if default is None:
-            raise ConfigError(f"{where} needs `{key}` ({kind.__name__})")
-        return default
-    value = table[key]
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{where}: {key} = {value!r}; it takes {kind.__name__}")
+def _all_specs(config: RunFile) -> list[Spec]:
+    specs = [*config.parts.values(), *config.models.values(), *config.policies.values(), *config.loggers]
+    for stage in config.stages:
+        specs += [*stage.parts.values(), *stage.shapers, *stage.judges]
+    return list({id(spec): spec for spec in specs}.values())
+
+
+def _named(tables: Mapping[str, object], key: str, kind: str) -> dict[str, Spec]:
+    return {name: Spec.from_table(kind, table) for name, table in _mapping(tables.get(key, {}), f"[{key}]").items()}
+
+
+def _specs(table: Mapping[str, object], key: str) -> tuple[Spec, ...]:
+    return tuple(Spec.from_table(LIST_KINDS[key], entry) for entry in _list(table, key))
+
+
+def _list(table: Mapping[str, object], key: str) -> Sequence[object]:
+    value = table.get(key, [])
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"the run file: {key} = {value!r}; it takes list")
     return value
 
 
-def _override(tables: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise ConfigError(f"{override!r} is no override; write key.sub=value, for instance stages.1.credit.gamma=0.9")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string
-    *parents, last = path.strip().split(".")
-    place: Any = tables
-    for key in parents:
-        place = _enter(place, key, override)
-    if isinstance(place, list):
-        raise ConfigError(f"override {override!r} sets a whole list entry; name a key inside it")
-    place[last] = value
-
-
-def _enter(place: Any, key: str, override: str) -> Any:
-    if isinstance(place, list):
-        named = {entry.get("name", ""): entry for entry in place if isinstance(entry, dict)}
-        if key in named:
-            return named[key]
-        if key.isdigit() and int(key) < len(place):
-            return place[int(key)]
-        words = [*filter(None, named), *(str(i) for i in range(len(place)))]
-        raise ConfigError(
-            f"override {override!r}: {key!r} is neither a name nor a position. {did_you_mean(key, words)}"
-        )
-    if isinstance(place.get(key), str):
-        place[key] = {"name": place[key]}
-    inner = place.setdefault(key, {})
-    if not isinstance(inner, (dict, list)):
-        raise ConfigError(f"override {override!r}: {key!r} is {inner!r}, not a table")
-    return inner
+def _mapping(value: object, where: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} must be a table, not {value!r}")
+    return value

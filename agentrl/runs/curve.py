@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, groupby
-from typing import Any
+from typing import TYPE_CHECKING
 
-from agentrl.data.record import Run
+from agentrl.data.record import Commit, Run
+from agentrl.evaluation.store import DURING, read_evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SMOOTH = 5  # updates that the thick line averages over
 
 
-def draw_curve(run: Run, summary: Mapping[str, Any]) -> bytes | None:
+def draw_curve(run: Run, summary: Mapping[str, object]) -> bytes | None:
     """A PNG of success over minutes of training; None where matplotlib is not installed, or nothing was learnt yet."""
     try:
         from matplotlib.figure import Figure
@@ -37,7 +41,7 @@ def draw_curve(run: Run, summary: Mapping[str, Any]) -> bytes | None:
         axes.plot(x, y, color="0.7", linewidth=0.8, linestyle=":" if scripted else "-", label=label)
         if not scripted:
             axes.plot(x, _smoothed(y), color="tab:blue", linewidth=2.2, label=f"mean of {_SMOOTH} updates")
-    _mark_evaluations(axes, commits, minutes, summary)
+    _mark_evaluations(axes, run, commits, minutes, summary)
     axes.set(xlabel="minutes of training", ylabel="success", ylim=(0, 1.03), xlim=(0, max(minutes)))
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -48,12 +52,11 @@ def draw_curve(run: Run, summary: Mapping[str, Any]) -> bytes | None:
     return image.getvalue()
 
 
-def _mark_evaluations(axes: Any, commits: Sequence[Any], minutes: Sequence[float], summary: Mapping[str, Any]) -> None:
-    during = [
-        (at, commit.metrics["during/success"])
-        for at, commit in zip(minutes, commits, strict=True)
-        if "during/success" in commit.metrics
-    ]
+def _mark_evaluations(
+    axes: Axes, run: Run, commits: Sequence[Commit], minutes: Sequence[float], summary: Mapping[str, object]
+) -> None:
+    played = [(at, read_evaluation(run, commit.update + 1, DURING)) for at, commit in zip(minutes, commits, strict=True)]
+    during = [(at, result.success.value) for at, result in played if result is not None]
     if during:
         axes.plot(
             *zip(*during, strict=True), "o", color="tab:green", markersize=4, clip_on=False, label="during training"
@@ -61,7 +64,7 @@ def _mark_evaluations(axes: Any, commits: Sequence[Any], minutes: Sequence[float
     first = next((i for i, commit in enumerate(commits) if commit.stage == commits[-1].stage), 0)
     for name, at in (("before", minutes[first - 1] if first else 0.0), ("after", minutes[-1])):
         if name in summary:
-            value = summary[name]
+            value: dict[str, float] = summary[name]  # type: ignore[assignment]
             spread = [[value["success"] - value["low"]], [value["high"] - value["success"]]]
             axes.errorbar(
                 [at], [value["success"]], spread, fmt="s", color="tab:red", capsize=4, label="held-out, 95 % interval"

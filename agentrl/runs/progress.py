@@ -23,6 +23,10 @@ class Progress:
     stage_started: float = field(default_factory=time.monotonic)
     stage_first: int = 0  # updates of this stage that an earlier process did
 
+    def step(self, doing: str, done: int, of: int) -> None:
+        """A slow step of the set-up."""
+        self.phase = f"{doing}: {done} of {of}"
+
     @property
     def stage_seconds_left(self) -> float | None:
         """At the pace of this stage so far; None before its first update is done."""

@@ -2,60 +2,97 @@
 
 from __future__ import annotations
 
-import json
 import resource
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from agentrl.parts.run_file import RunConfig
-from agentrl.evaluation.protocol import Evaluation, compare
+from agentrl.parts.run_file import RunFile
+from agentrl.evaluation.protocol import compare
+from agentrl.evaluation.store import read_evaluation
 from agentrl.data.record import Run
-from agentrl.data.rows import relation
-from agentrl.data.types import Outcome, Trajectory
+from agentrl.data.types import AGENT, Batch, Metrics, Outcome, Trajectory, trainable
 
 
-def collected_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Means over the trajectories that count, and counts of what happened to all of them."""
-    played = [t for t in trajectories if not t.outcome.failed and t.turns]
+def collected_metrics(trajectories: Sequence[Trajectory], trains: Sequence[str] = (AGENT,)) -> Metrics:
+    """Means over the trajectories that count, and counts of what happened to all of them.
+
+    Branches enter tokens, costs and prompts with their own turns, and no mean over episodes.
+    """
+    usable = trainable(trajectories)
+    played = [t for t in usable if t.parent is None]
     turns = sum(len(t.turns) for t in played)
     metrics = {
         "trajectories": float(len(played)),
-        "failed": float(len(trajectories) - len(played)),
+        "failed": float(sum(t.outcome.failed or not t.turns for t in trajectories)),
         "success": float(np.mean([t.success for t in played])) if played else 0.0,
         "return": float(np.mean([t.episode_return for t in played])) if played else 0.0,
         "turns": turns / max(1, len(played)),
-        "tokens": float(sum(t.tokens for t in played)),
+        "tokens": float(sum(t.tokens for t in usable)),
         "invalid": sum(bool(turn.invalid) for t in played for turn in t.turns) / max(1, turns),
     }
+    if len(usable) > len(played):
+        metrics["branches"] = float(len(usable) - len(played))
     ended = Counter(t.outcome for t in trajectories)
     metrics |= {f"outcome/{outcome.value}": float(ended[outcome]) for outcome in Outcome if ended[outcome]}
+    return metrics | _prompts(usable, trains) | _costs(usable)
+
+
+def _prompts(trajectories: Sequence[Trajectory], trains: Sequence[str]) -> Metrics:
+    """How prompts went on from the ones before: `realign` kept that one's prompt, `fork` did not."""
     kinds: Counter[str] = Counter()
-    for trajectory in played:
-        completions = [None, *(turn.completion for turn in trajectory.turns)]
-        kinds.update(
-            relation(before, turn.completion.prompt_ids)
-            for before, turn in zip(completions, trajectory.turns, strict=False)
-            if len(turn.completion.ids)
-        )
-    return metrics | {f"prompt/{kind}": float(count) for kind, count in kinds.items() if kind != "start"}
+    for trajectory in trajectories:
+        before: dict[str, int] = {}
+        for position, turn in enumerate(trajectory.turns):
+            prompt = len(turn.completion.prompt_ids)
+            if position >= trajectory.inherited and turn.agent in trains and len(turn.completion.ids):
+                if turn.relation == "append":
+                    kinds["append"] += 1
+                elif turn.relation == "new":
+                    kinds["realign" if turn.kept >= before.get(turn.agent, 0) else "fork"] += 1
+            before[turn.agent] = prompt
+    return {f"prompt/{kind}": float(count) for kind, count in kinds.items()}
 
 
-def summarise(run: Run, config: RunConfig, seconds: float) -> dict[str, Any]:
+def _costs(trajectories: Sequence[Trajectory]) -> Metrics:
+    """Seconds of worlds, sampled tokens, calls and money of all own turns."""
+    total: Counter[str] = Counter()
+    for trajectory in trajectories:
+        for turn in trajectory.turns[trajectory.inherited :]:
+            cost = turn.info.get("cost")
+            if isinstance(cost, Mapping):
+                total.update({str(name): float(value) for name, value in cost.items()})  # type: ignore[call-overload]
+    return {f"cost/{name}": float(value) for name, value in total.items() if value}
+
+
+def token_metrics(batch: Batch, trains: Sequence[str], metrics: Mapping[str, float]) -> Metrics:
+    """`tokens_untrained`: sampled tokens of trained speakers that were meant to be trained, and that no trainer scored."""
+    if "train/tokens_scored" not in metrics:
+        return {}
+    sampled = 0
+    for trajectory in batch.usable:
+        for turn in trajectory.turns[trajectory.inherited :]:
+            if turn.agent in trains:
+                mask = turn.columns.get("mask")
+                sampled += len(turn.completion.ids) - (int(np.sum(mask)) if mask is not None else 0)  # type: ignore[call-overload]
+    return {"tokens_untrained": sampled - metrics.get("train/tokens_not_drawn", 0.0) - metrics["train/tokens_scored"]}
+
+
+def summarise(run: Run, config: RunFile, seconds: float) -> dict[str, object]:
     """`before` and `after` (held-out success before the last stage and at the end), their paired difference, costs."""
     commits = run.commits()
-    last_stage = [commit.metrics for commit in commits if commit.stage == config.stages[-1].name]
-    summary: dict[str, Any] = {
+    plan = config.plan
+    last_stage = [commit.metrics for commit in commits if commit.stage == plan[-1].name]
+    summary: dict[str, object] = {
         "name": config.name,
         "seed": config.seed,
         "seconds": round(seconds, 1),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "updates": {stage.name: stage.updates for stage in config.stages},
+        "updates": {stage.name: sum(s.updates for s in plan if s.name == stage.name) for stage in plan},
     }
-    first = sum(stage.updates for stage in config.stages[:-1])
-    before, after = (_evaluation(run, update) for update in (first, first + config.stages[-1].updates))
+    first = sum(stage.updates for stage in plan[:-1])
+    before, after = (read_evaluation(run, update) for update in (first, first + plan[-1].updates))
     for name, result in (("before", before), ("after", after)):
         if result is not None:
             summary[name] = result.summary() | {"return": result.mean_return.value, "turns": result.mean_turns.value}
@@ -66,11 +103,6 @@ def summarise(run: Run, config: RunConfig, seconds: float) -> dict[str, Any]:
         "training": _training(last_stage),
         "time": _shares(last_stage),
     }
-
-
-def _evaluation(run: Run, update: int) -> Evaluation | None:
-    path = run.folder / f"evaluations/{update:06d}.json"
-    return Evaluation.from_json(json.loads(path.read_text())) if path.exists() else None
 
 
 def _total(updates: Sequence[Mapping[str, float]], name: str) -> float:

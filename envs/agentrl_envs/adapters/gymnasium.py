@@ -23,7 +23,6 @@ def register_environments(register: Any) -> None:
     register("gymnasium", make)
 
 
-@agentrl.factory
 def make(
     *,
     id: str = "FrozenLake-v1",  # noqa: A002 – Gymnasium's own word

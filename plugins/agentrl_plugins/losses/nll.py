@@ -24,6 +24,7 @@ class NLL:
     """
 
     needs: frozenset[str] = frozenset()
+    unit: Literal["token", "row", "trajectory"] = "token"
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class PPO:
     """
 
     scope: Literal["sampled", "all"] = "sampled"
+    unit: Literal["token", "row", "trajectory"] = "token"
 
     def __init__(
         self,
@@ -55,8 +56,9 @@ class PPO:
         self.reference_weight, self.entropy_weight = reference_weight, entropy_weight
         self.aggregation: Literal["token", "trajectory", "task"] = aggregation
         wanted = {"reference": reference_weight, "entropy": entropy_weight}
-        self.needs = frozenset(name for name, weight in wanted.items() if weight)
-        self.skips_zero = not self.needs
+        terms = frozenset(name for name, weight in wanted.items() if weight)
+        self.needs = terms | {"behaviour"}
+        self.skips_zero = not terms
 
     def __call__(self, batch: agentrl.LossBatch) -> tuple[Any, dict[str, float]]:
         """The scalar to minimise, and `clip_fraction`, `ratio`, `ratio_max`, `approximate_kl` (k3 of KL(behaviour ‖ π))."""

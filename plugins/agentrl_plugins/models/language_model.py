@@ -1,41 +1,62 @@
-"""LanguageModel: a Hugging Face causal LM and its tokenizer, shared by the policy and the trainer of one process."""
+"""LanguageModel: a Hugging Face causal LM and its codec; owner of the weights and of their version."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import dataclasses
 import json
 import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers.utils import logging as transformers_logging
 
-from agentrl import ConfigError, DataError
+from agentrl import ConfigError, DataError, Folder, Question, Scores, Shared, Stream, Version, Weights
+from agentrl_plugins.models.questions import answer
 from agentrl_plugins.models.ragged import use_ragged_attention
+from agentrl_plugins.models.template_codec import History, TemplateCodec
 
 _SMALL = 50_000_000  # parameters
 _EXTRA = "agentrl.json"  # what a Hugging Face folder has no place for
+_INITIAL = "initial.pt"
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar per checkpoint would write across the display of a run
 
 
 class LanguageModel:
-    """Weights (`module`), `tokenizer` with chat template, and the `version` stamped on every token they sample.
+    """Weights (`module`), the `codec` that turns dialogues into ids, and the `version` of the weights.
 
     `module` is the transformers model, or the PeftModel around it when LoRA is on. Its attention takes ragged plans.
+    With `keep_initial` the weights it began with are kept too, so that a scorer may ask for "initial"; under a fresh
+    adapter they are the base model, and cost nothing.
     """
 
-    def __init__(self, module: Any, tokenizer: Any, *, version: int = 0) -> None:
+    def __init__(
+        self,
+        module: Any,
+        tokenizer: Any,
+        *,
+        history: History = "template",
+        keep_initial: bool = False,
+        fresh_adapter: bool = False,
+        codec: TemplateCodec | None = None,
+    ) -> None:
         """Raises ConfigError for a tokenizer without a chat template or without a fast backend."""
-        name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
-        if not getattr(tokenizer, "chat_template", None):
-            raise ConfigError(f"{name} has no chat template, so dialogues cannot be written; use an instruct model.")
-        if not hasattr(tokenizer, "backend_tokenizer"):
-            raise ConfigError(f"{name} is no fast tokenizer; save it as one (tokenizer.json) first.")
         self.module = module
-        self.tokenizer = tokenizer
-        self.version = version
+        self.version = Version()
+        self.codec = codec or TemplateCodec(tokenizer, self._stop_ids(tokenizer), self.max_context, history)
         use_ragged_attention(self.base)
         module.eval()
+        self._initial: Any = copy.deepcopy(module).requires_grad_(False) if keep_initial and not fresh_adapter else None
+        self._fresh_adapter = fresh_adapter
+
+    @property
+    def tokenizer(self) -> Any:
+        """The codec's tokenizer."""
+        return self.codec.tokenizer
 
     @property
     def lora(self) -> bool:
@@ -49,8 +70,13 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        found: torch.device = next(self.module.parameters()).device
-        return found
+        device: torch.device = next(self.module.parameters()).device
+        return device
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the weights have fewer digits than float32."""
+        return bool(next(self.module.parameters()).dtype != torch.float32)
 
     @property
     def one_core_workers(self) -> int | None:
@@ -71,29 +97,82 @@ class LanguageModel:
     @property
     def stop_ids(self) -> frozenset[int]:
         """Ids that end a completion: the tokenizer's end and those of the generation config."""
+        return self.codec.stop_ids
+
+    def _stop_ids(self, tokenizer: Any) -> frozenset[int]:
         ends = self.base.generation_config.eos_token_id if self.base.generation_config is not None else None
         ends = [ends] if isinstance(ends, int) else list(ends or ())
-        if self.tokenizer.eos_token_id is not None:
-            ends.append(self.tokenizer.eos_token_id)
-        return frozenset(ends)
+        own = getattr(tokenizer, "eos_token_id", None)
+        return frozenset(ends if own is None else [*ends, own])
 
-    def save(self, folder: Path) -> None:
+    async def publish(self, update: int, via: type[Shared] | type[Folder] | type[Stream]) -> Weights:
+        """Shared: engines of this process read the module itself. Folder: a new one in RAM, where there is RAM to mount."""
+        self.version = dataclasses.replace(self.version, update=update)
+        if via is Shared:
+            return Weights(self.version, Shared(self))
+        if via is Folder:
+            ram = Path("/dev/shm")
+            parent = ram if os.access(ram, os.W_OK) else None
+            folder = Path(tempfile.mkdtemp(prefix=f"weights-{update}-", dir=parent))
+            await self.save(folder)
+            return Weights(self.version, Folder(folder))
+        raise ConfigError(f"this model hands its weights out as Shared or Folder, not as {via.__name__}")
+
+    async def score(
+        self,
+        questions: Sequence[Question],
+        *,
+        weights: str = "current",
+        top: int = 0,
+        moments: bool = False,
+        features: bool = False,
+    ) -> list[Scores]:
+        """Log-probs of given tokens; `weights`: "current" or "initial". Raises ConfigError for weights it does not keep."""
+        with self._weights_named(weights) as module:
+            return answer(module, questions, top=top, moments=moments, features=features)
+
+    @contextlib.contextmanager
+    def _weights_named(self, name: str) -> Iterator[Any]:
+        if name == "current":
+            yield self.module
+        elif name == "initial" and self._fresh_adapter:
+            with self.module.disable_adapter():
+                yield self.module
+        elif name == "initial" and self._initial is not None:
+            yield self._initial
+        else:
+            hint = "; set keep_initial = true in [model]" if name == "initial" else ""
+            raise ConfigError(f'this model keeps no weights "{name}"; it has "current" and, if kept, "initial"{hint}')
+
+    async def save(self, folder: Path) -> None:
         """Write a Hugging Face folder: weights (or the LoRA adapter alone), tokenizer, chat template."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.module.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        (folder / _EXTRA).write_text(json.dumps({"version": self.version}) + "\n")
+        self.write(folder)
 
-    def load(self, folder: Path) -> None:
+    async def load(self, folder: Path) -> None:
         """Take over, in place and bit by bit, weights and version of a folder that `save` wrote.
 
         Raises DataError for a folder that is incomplete, damaged or of another shape.
         """
+        self.read(folder)
+
+    def write(self, folder: Path) -> None:
+        """`save`, for callers without an event loop."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.module.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        (folder / _EXTRA).write_text(json.dumps({"version": self.version.update}) + "\n")
+        if self._initial is not None:
+            torch.save(self._initial.state_dict(), folder / _INITIAL)
+
+    def read(self, folder: Path) -> None:
+        """`load`, for callers without an event loop."""
         folder = Path(folder)
         try:
-            fresh = self._adapter(folder) if self.lora else self._weights(folder)
-            version = json.loads((folder / _EXTRA).read_text())["version"]
+            fresh = self._adapter(folder) if self.lora else self._stored(folder)
+            update = int(json.loads((folder / _EXTRA).read_text())["version"])
+            if self._initial is not None and (folder / _INITIAL).exists():
+                self._initial.load_state_dict(torch.load(folder / _INITIAL, weights_only=True))
         except Exception as error:  # safetensors raises a bare subclass of Exception for a damaged file
             raise DataError(f"{folder} holds no weights that can be read ({type(error).__name__}: {error})") from error
         own = dict(self.module.state_dict(keep_vars=True))
@@ -103,9 +182,9 @@ class LanguageModel:
         with torch.no_grad():
             for name, value in fresh.items():
                 own[name].copy_(value)
-        self.version = int(version)
+        self.version = dataclasses.replace(self.version, update=update)
 
-    def _weights(self, folder: Path) -> dict[str, torch.Tensor]:
+    def _stored(self, folder: Path) -> dict[str, torch.Tensor]:
         # Through from_pretrained, because the library may store weights under other names than the module has.
         dtype = next(self.module.parameters()).dtype
         fresh = type(self.module).from_pretrained(folder, dtype=dtype, local_files_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import agentrl
+from agentrl import SavedCodec, Seed
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -17,9 +18,9 @@ def register_models(register: Any) -> None:
     register("pretrained", pretrained)
 
 
-@agentrl.factory
 def pretrained(
-    seed: int = 0,
+    seed: Seed,
+    saved: SavedCodec,
     *,
     path: str,
     dtype: Literal["float32", "bfloat16"] = "float32",
@@ -27,6 +28,8 @@ def pretrained(
     lora_rank: int = 0,
     lora_alpha: int = 32,
     lora_targets: tuple[str, ...] = _LINEAR,
+    history: Literal["template", "as_sampled"] = "template",
+    keep_initial: bool = False,
 ) -> agentrl.Model:
     """A model folder (also one that a run wrote, also a LoRA adapter) or, if there is no such folder, a hub id.
 
@@ -37,6 +40,7 @@ def pretrained(
     from transformers import AutoTokenizer
 
     from agentrl_plugins.models.language_model import LanguageModel
+    from agentrl_plugins.models.template_codec import FILE, TemplateCodec
 
     if device == "cuda" and not torch.cuda.is_available():
         raise agentrl.ConfigError(
@@ -62,7 +66,14 @@ def pretrained(
         ) from None
     if lora_rank:
         module = _fresh_adapter(module, lora_rank, lora_alpha, lora_targets, seed)
-    return LanguageModel(module.to(device), tokenizer)
+    return LanguageModel(
+        module.to(device),
+        tokenizer,
+        history=history,
+        keep_initial=keep_initial,
+        fresh_adapter=lora_rank > 0,
+        codec=TemplateCodec.load(saved.folder) if saved.folder is not None and (saved.folder / FILE).exists() else None,
+    )
 
 
 def _check(path: str) -> bool:

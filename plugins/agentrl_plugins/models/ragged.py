@@ -82,6 +82,19 @@ def flat_logits(
     module: torch.nn.Module, plan: Plan, ids: NDArray[Any], positions: NDArray[Any], kept: NDArray[Any]
 ) -> torch.Tensor:
     """One forward pass over flat tokens `ids` [N] at `positions` [N]; logits [K, V] of the flat indices `kept` [K]."""
+    return flat_forward(module, plan, ids, positions, kept)[0]
+
+
+def flat_forward(
+    module: torch.nn.Module,
+    plan: Plan,
+    ids: NDArray[Any],
+    positions: NDArray[Any],
+    kept: NDArray[Any],
+    *,
+    hidden: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`flat_logits`, and with `hidden` the last hidden states [K, D] of the same indices."""
     device = next(module.parameters()).device
     packed = torch.from_numpy(np.concatenate([ids, positions, kept]).astype(np.int64)).to(device, non_blocking=True)
     count = len(ids)
@@ -92,9 +105,10 @@ def flat_logits(
         use_cache=False,
         logits_to_keep=packed[2 * count :],
         ragged=plan,
+        **({"output_hidden_states": True} if hidden else {}),
     )
     logits: torch.Tensor = out.logits[0]
-    return logits
+    return logits, out.hidden_states[-1][0][packed[2 * count :]] if hidden else None
 
 
 @dataclass(frozen=True, eq=False)

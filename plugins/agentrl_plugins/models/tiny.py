@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import agentrl
+from agentrl import SavedCodec, Seed, Texts
 
 WORDS = r" ?\p{L}+ \p{N}+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"
 NAMES = 512  # at most so many words are taken for names of things
@@ -26,10 +27,10 @@ def register_models(register: Any) -> None:
     register("tiny", tiny)
 
 
-@agentrl.factory
 def tiny(
-    texts: Sequence[str],
-    seed: int = 0,
+    texts: Texts,
+    seed: Seed,
+    saved: SavedCodec,
     *,
     layers: int = 4,
     width: int = 128,
@@ -43,6 +44,8 @@ def tiny(
     tied: bool = False,
     init_std: float = 0.02,
     rope_theta: float = 10_000.0,
+    history: Literal["template", "as_sampled"] = "template",
+    keep_initial: bool = False,
 ) -> agentrl.Model:
     """A fresh model with Qwen3's architecture (queries and keys are normalised); the same seed gives the same weights.
 
@@ -53,10 +56,12 @@ def tiny(
     from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
     from agentrl_plugins.models.language_model import LanguageModel
+    from agentrl_plugins.models.template_codec import TemplateCodec
 
     if heads % kv_heads:
         raise agentrl.ConfigError(f"model 'tiny': heads = {heads} must be a multiple of kv_heads = {kv_heads}")
-    tokenizer = train_tokenizer(texts, vocabulary, pieces, max_context)
+    codec = TemplateCodec.load(saved.folder) if saved.folder is not None else None
+    tokenizer = codec.tokenizer if codec is not None else train_tokenizer(texts, vocabulary, pieces, max_context)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -79,7 +84,7 @@ def tiny(
     module.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
-    return LanguageModel(module, tokenizer)
+    return LanguageModel(module, tokenizer, history=history, keep_initial=keep_initial, codec=codec)
 
 
 def train_tokenizer(

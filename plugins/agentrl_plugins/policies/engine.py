@@ -188,11 +188,17 @@ class Engine:
             probs = logprobs.exp()
             drawn = draw(probs, uniforms)
             chosen = logprobs.gather(-1, drawn[:, None])[:, 0]
-            taken = [drawn.double(), chosen.double(), entropy(logprobs, probs).double()]  # one transfer for all three
-            tokens, logps, entropies = torch.stack(taken).cpu().numpy()
+            square = (probs * probs).sum(-1)
+            taken = [
+                drawn.double(),
+                chosen.double(),
+                entropy(logprobs, probs).double(),
+                square.double(),
+            ]  # one transfer
+            tokens, logps, entropies, squares = torch.stack(taken).cpu().numpy()
         if not np.isfinite(logps).all():
             raise PolicyFault("the model gave log-probs that are not finite; its weights are broken (learning rate?)")
-        slots.append(rows, at, tokens, logps, entropies, self.model.version)
+        slots.append(rows, at, tokens, logps, entropies, squares, self.model.version.update)
         self.counters.tokens_sampled += len(rows)
         return self._finished(rows, tokens.astype(np.int64))
 
@@ -225,6 +231,7 @@ class Engine:
             versions=slots.versions[slot, :count].copy(),
             stop="stop" if stopped else "length",
             sampling=self.sampling,
+            square=slots.squares[slot, :count].copy(),
         )
 
 
@@ -232,7 +239,7 @@ class _Stops:
     """What ends a completion: final tokens, and strings that may end inside any token."""
 
     def __init__(self, model: Any) -> None:
-        self._decode = model.tokenizer.backend_tokenizer.decode
+        self._decode = model.codec.tokenizer.backend_tokenizer.decode
         size = model.base.get_input_embeddings().weight.shape[0]
         self.final = np.zeros(size, np.bool_)
         self.final[[stop for stop in model.stop_ids if stop < size]] = True

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any
+
+import gymnasium
 
 import agentrl
-from agentrl import Completion, Dialogue
-from agentrl_plugins.policies.scripted import Scripted
+from agentrl import Info
 
 
 @agentrl.hookimpl
-def register_policies(register: Any) -> None:
+def register_policies(register: agentrl.Register) -> None:
     register("human", Human)
 
 
-class Human(Scripted):
-    """Asks `ask(dialogue) -> text` in a thread, so that other trajectories go on meanwhile."""
+class Human:
+    """Asks `ask(info) -> text` for every action."""
 
-    def __init__(self, dialect: Any, ask: Callable[[Dialogue], str]) -> None:
-        super().__init__(dialect)
+    def __init__(self, *, ask: Callable[[Info], str] | None = None) -> None:
+        """`ask` is given from Python; `agentrl play` has its own. Raises ConfigError without one."""
+        if ask is None:
+            raise agentrl.ConfigError(
+                "policy 'human' needs somebody to ask: use `agentrl play`, or give `ask` from Python"
+            )
         self._ask = ask
 
-    async def act(self, dialogue: Dialogue) -> Completion:
-        action = await asyncio.to_thread(self._ask, dialogue)
-        return Completion(self._dialect.write(action))
+    def act(self, world: gymnasium.Env[str, str], info: Info, seed: int) -> str:
+        return self._ask(info)

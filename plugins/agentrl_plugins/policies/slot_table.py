@@ -34,7 +34,7 @@ class SlotTable:
         self.length, self.cached, self.prompt, self.limit, self.since = (np.zeros(slots, np.int64) for _ in range(5))
         self.live, self.watched = np.zeros(slots, np.bool_), np.zeros(slots, np.bool_)
         self.uniforms = np.zeros((slots, max_tokens), np.float64)
-        self.logprobs, self.entropy = (np.zeros((slots, max_tokens), np.float32) for _ in range(2))
+        self.logprobs, self.entropy, self.squares = (np.zeros((slots, max_tokens), np.float32) for _ in range(3))
         self.versions = np.zeros((slots, max_tokens), np.int32)
         self.request: list[Any] = [None] * slots
         self.live_count = 0
@@ -74,10 +74,13 @@ class SlotTable:
         self.live_count += 1
         return known, size - known
 
-    def append(self, rows: Ints, at: Ints, tokens: Floats, logprobs: Floats, entropy: Floats, version: int) -> None:
+    def append(
+        self, rows: Ints, at: Ints, tokens: Floats, logprobs: Floats, entropy: Floats, squares: Floats, version: int
+    ) -> None:
         """One sampled token for each of `rows`, the `at`-th of its completion."""
         self.tokens[rows, self.length[rows]] = tokens
-        self.logprobs[rows, at], self.entropy[rows, at], self.versions[rows, at] = logprobs, entropy, version
+        self.logprobs[rows, at], self.entropy[rows, at], self.squares[rows, at] = logprobs, entropy, squares
+        self.versions[rows, at] = version
         self.length[rows] += 1
 
     def said(self, slot: int) -> Ids:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 
 import agentrl
+from agentrl import Dialect, Model
 from agentrl_plugins.models.table import Table
 
 
 @agentrl.hookimpl
-def register_policies(register: Any) -> None:
+def register_policies(register: agentrl.Register) -> None:
     register("tabular", Tabular)
 
 
@@ -23,18 +24,22 @@ class Tabular:
     `admissible` actions, which may differ from turn to turn, also in equal states.
     """
 
-    def __init__(self, model: Table, dialect: Any = None, *, temperature: float = 1.0) -> None:
+    accepts: frozenset[type] = frozenset({agentrl.Shared})
+    exact: bool | None = True
+    repeatable = True
+
+    def __init__(self, model: Model, dialect: Dialect, *, temperature: Annotated[float, "0 is greedy"] = 1.0) -> None:
         if not isinstance(model, Table):
             raise agentrl.ConfigError(
                 f"policy 'tabular' needs the model 'table', not {type(model).__name__}. Write [model] name = \"table\"."
             )
         if temperature < 0:
             raise agentrl.ConfigError(f"policy 'tabular': temperature = {temperature}; it may not be negative")
-        self._model = model
-        self._dialect: _Plain = dialect if dialect is not None else _Plain()
+        self._model, self._dialect = model, dialect
+        self.codec, self.version = model.codec, model.version
         self._sampling = agentrl.Sampling(temperature=temperature)
-        self._cache: dict[tuple[str, tuple[str, ...]], _Choice] = {}
-        self._cached_version = model.version
+        self._logits = model.logits
+        self._cache: dict[tuple[int, tuple[str, ...]], _Choice] = {}
         self._sampled = 0
 
     async def act(self, dialogue: agentrl.Dialogue) -> agentrl.Completion:
@@ -43,17 +48,17 @@ class Tabular:
         self._sampled += 1
         return choice.completions[choice.draw(np.random.Generator(np.random.Philox(key=dialogue.seed)).random())]
 
-    def encode(self, dialogue: agentrl.Dialogue, text: str) -> agentrl.Completion:
-        """The completion that says `text` here, whether admissible or not; log-prob 0."""
-        return self._completion(text, _state(dialogue), self._dialect.read(text).action, 0.0, None)
-
     def forget(self, key: str) -> None:
         """Nothing is kept per trajectory."""
 
-    async def refresh(self, model: agentrl.Model) -> None:
+    async def refresh(self, weights: agentrl.Weights) -> None:
+        """Raises PolicyFault for weights that are no table of this process."""
+        model = weights.handle.model if isinstance(weights.handle, agentrl.Shared) else None
         if not isinstance(model, Table):
-            raise agentrl.PolicyFault(f"policy 'tabular' was refreshed with a {type(model).__name__}; it needs a Table")
-        self._model = model
+            raise agentrl.PolicyFault(
+                f"policy 'tabular' was refreshed with {weights.handle!r}; it needs a shared table"
+            )
+        self._model, self.version = model, weights.version
         self._cache = {}
 
     def metrics(self) -> dict[str, float]:
@@ -65,43 +70,41 @@ class Tabular:
 
     def _choice(self, dialogue: agentrl.Dialogue) -> _Choice:
         admissible = dialogue.info.get("admissible")
-        if admissible is None:
+        if not isinstance(admissible, (list, tuple)):
             raise agentrl.ConfigError(
                 "policy 'tabular' chooses among info[\"admissible\"], and this world does not give it; "
                 "take a world that does, or another policy"
             )
         if not admissible:
             raise agentrl.PolicyFault("policy 'tabular' was given an empty list of admissible actions")
-        if self._cached_version != self._model.version:
-            self._cache, self._cached_version = {}, self._model.version
-        state, actions = _state(dialogue), tuple(admissible)
+        if self._model.logits is not self._logits:  # a trainer never changes an array, it makes a new one
+            self._cache, self._logits = {}, self._model.logits
+        prompt = dialogue.prompt or self.codec.prompt(dialogue.messages)
+        state, actions = int(prompt.ids[0]), tuple(admissible)
         choice = self._cache.get((state, actions))
         if choice is None:
-            choice = self._cache[state, actions] = self._new_choice(state, actions)
+            choice = self._cache[state, actions] = self._new_choice(prompt.ids, actions)
         return choice
 
-    def _new_choice(self, state: str, actions: tuple[str, ...]) -> _Choice:
-        logprobs = _logprobs(self._model.row(self._model.token(state), actions), self._sampling.temperature)
+    def _new_choice(self, prompt_ids: agentrl.Ids, actions: tuple[str, ...]) -> _Choice:
+        logprobs = _logprobs(self._model.row(int(prompt_ids[0]), actions), self._sampling.temperature)
         probabilities = np.exp(logprobs)
         entropy = -float(np.sum(probabilities * np.where(probabilities > 0, logprobs, 0.0)))
+        square = float(np.sum(probabilities**2))
         completions = [
-            self._completion(self._dialect.write(action), state, action, logprob, entropy)
+            agentrl.Completion(
+                text=self._dialect.write(action),
+                prompt_ids=prompt_ids,
+                ids=np.array([self.codec.token(action)], np.int32),
+                logprobs=np.array([logprob], np.float32),
+                entropy=np.array([entropy], np.float32),
+                versions=np.array([self._model.version.update], np.int32),
+                sampling=self._sampling,
+                square=np.array([square], np.float32),
+            )
             for action, logprob in zip(actions, logprobs.tolist(), strict=True)
         ]
         return _Choice(np.cumsum(probabilities), completions)
-
-    def _completion(
-        self, text: str, state: str, action: str, logprob: float, entropy: float | None
-    ) -> agentrl.Completion:
-        return agentrl.Completion(
-            text=text,
-            prompt_ids=np.array([self._model.token(state)], np.int32),
-            ids=np.array([self._model.token(action)], np.int32),
-            logprobs=np.array([logprob], np.float32),
-            entropy=None if entropy is None else np.array([entropy], np.float32),
-            versions=np.array([self._model.version], np.int32),
-            sampling=self._sampling,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +119,6 @@ class _Choice:
         return min(index, len(self.completions) - 1)  # the sum of the chances may round to less than 1
 
 
-class _Plain:
-    """Used where the run has no dialect: an action is written as it is."""
-
-    def write(self, action: str) -> str:
-        return action
-
-    def read(self, text: str) -> agentrl.Reading:
-        return agentrl.Reading(text)
-
-
 def _logprobs(logits: agentrl.Floats, temperature: float) -> agentrl.Floats:
     """float64 [A]; temperature 0 puts everything on the first of the best.
 
@@ -136,10 +129,3 @@ def _logprobs(logits: agentrl.Floats, temperature: float) -> agentrl.Floats:
         return np.where(np.arange(len(logits)) == int(np.argmax(logits)), 0.0, -np.inf)
     shifted: agentrl.Floats = (logits - logits.max()) / temperature
     return shifted - float(np.log(np.exp(shifted).sum()))
-
-
-def _state(dialogue: agentrl.Dialogue) -> str:
-    for message in reversed(dialogue.messages):
-        if message.role in ("user", "tool"):
-            return message.content
-    raise agentrl.PolicyFault("policy 'tabular' found no message from the world in the dialogue")

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import numpy as np
 
-from agentrl import AgentRLError, Completion, ConfigError, ContextOverflow, Dialogue, Ids, Model, PolicyFault, Sampling
+from agentrl import (
+    AgentRLError,
+    Completion,
+    ConfigError,
+    ContextOverflow,
+    Dialogue,
+    Ids,
+    Model,
+    PolicyFault,
+    Sampling,
+    Shared,
+    Weights,
+)
+from agentrl_plugins.models.language_model import LanguageModel
 from agentrl_plugins.policies.engine import Engine, Request
 from agentrl_plugins.policies.engines import Engines
-from agentrl_plugins.policies.rendering import Renderer
 
 _PASSES = 4  # turns of the event loop given to those just answered, so that their next requests join the next step
 
@@ -22,6 +33,10 @@ class TransformersPolicy:
     The randomness of a turn is its dialogue's seed alone, and its log-probs do not depend on who else is in the batch.
     Weights may change while no turn is under way; with `workers=1` also between any two steps of the event loop.
     """
+
+    accepts: frozenset[type] = frozenset({Shared})
+    exact: bool | None = True
+    repeatable = True
 
     def __init__(
         self,
@@ -43,9 +58,9 @@ class TransformersPolicy:
         ones round differently. `workers` engines share the dialogues, each on one core (a small model on a CPU: as
         many as this process may use; else one on all cores). Raises ConfigError for a setting out of range.
         """
-        limit = getattr(model, "max_context", None)
-        if limit is None:
+        if not isinstance(model, LanguageModel):
             raise ConfigError('policy \'transformers\' needs a language model ([model] name = "tiny" or "pretrained")')
+        limit = model.max_context
         max_context = limit if max_context is None else max_context
         for name, value, low, high in (
             ("temperature", temperature, 0, np.inf),
@@ -76,7 +91,7 @@ class TransformersPolicy:
             ),
         )
         self._model, self._max_context = model, max_context
-        self._renderer = _renderer(model)
+        self.codec, self.version = model.codec, model.version
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serving: asyncio.Task[None] | None = None
         self._futures: dict[Request, asyncio.Future[Completion]] = {}
@@ -85,6 +100,8 @@ class TransformersPolicy:
     async def act(self, dialogue: Dialogue) -> Completion:
         prompt = self._prompt(dialogue)
         budget = min(self._max_tokens, self._max_context - len(prompt))
+        if dialogue.max_tokens is not None:
+            budget = max(1, min(budget, dialogue.max_tokens))
         uniforms = np.random.Generator(np.random.Philox(key=dialogue.seed)).random(budget)
         request = Request(dialogue.key, prompt, uniforms, dialogue.stop)
         future = self._submit(request)
@@ -94,35 +111,17 @@ class TransformersPolicy:
             if self._futures.pop(request, None) is not None:  # cancelled: nobody waits for it any more
                 self._engines.cancel(request)
 
-    def encode(self, dialogue: Dialogue, text: str) -> Completion:
-        prompt = self._prompt(dialogue)
-        ends = [text.index(stop) + len(stop) for stop in dialogue.stop if stop and stop in text]
-        text = text[: min(ends)] if ends else text
-        ids = self._renderer.ids_of(text)
-        if not ends and self._renderer.end_id is not None:
-            ids = np.append(ids, np.int32(self._renderer.end_id))
-        if len(prompt) + len(ids) > self._max_context:
-            raise ContextOverflow(
-                f"{len(prompt)} + {len(ids)} tokens do not fit into max_context = {self._max_context}"
-            )
-        count = len(ids)
-        return Completion(
-            text,
-            prompt,
-            ids,
-            np.zeros(count, np.float32),
-            versions=np.full(count, self._model.version, np.int32),
-            sampling=self._sampling,
-        )
-
     def forget(self, key: str) -> None:
-        self._renderer.forget(key)
         self._engines.forget(key)
 
-    async def refresh(self, model: Model) -> None:
-        if getattr(model, "tokenizer", None) is not getattr(self._model, "tokenizer", None):
-            raise ConfigError("refresh: the new model has another tokenizer; make a new policy for it")
-        self._model = model
+    async def refresh(self, weights: Weights) -> None:
+        """Raises PolicyFault for weights that are no language model of this process, ConfigError for another codec."""
+        model = weights.handle.model if isinstance(weights.handle, Shared) else None
+        if not isinstance(model, LanguageModel):
+            raise PolicyFault(f"policy 'transformers' shares a language model of its process; it was given {weights!r}")
+        if model.codec.name != self.codec.name:
+            raise ConfigError("refresh: the new model has another codec; make a new policy for it")
+        self._model, self.version = model, weights.version
         self._engines.drop(model)
 
     def metrics(self) -> dict[str, float]:
@@ -143,7 +142,8 @@ class TransformersPolicy:
         self._engines.close()
 
     def _prompt(self, dialogue: Dialogue) -> Ids:
-        prompt = self._renderer.prompt(dialogue)
+        made = dialogue.prompt or self.codec.prompt(dialogue.messages, tools=dialogue.tools)
+        prompt = made.ids
         if len(prompt) > self._max_context - 1:
             raise ContextOverflow(
                 f"a prompt of {len(prompt)} tokens leaves no room in max_context = {self._max_context}"
@@ -194,7 +194,3 @@ class TransformersPolicy:
         for future in futures.values():
             if not future.done():
                 future.set_exception(fault)
-
-
-def _renderer(model: Any) -> Renderer:
-    return Renderer(model.tokenizer, model.stop_ids)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 
 import agentrl
-from agentrl import ConfigError, Task, Trajectory
+from agentrl import ConfigError, Seed, Splits, Task
 
 
 @agentrl.hookimpl
-def register_samplers(register: Any) -> None:
+def register_samplers(register: agentrl.Register) -> None:
     register("uniform", Uniform)
 
 
@@ -20,9 +20,14 @@ class Uniform:
     """`tasks` different tasks of `split` per update; what is drawn depends on nothing but the seed and the update."""
 
     def __init__(
-        self, splits: Mapping[str, int], seed: int, *, tasks: int = 8, split: str = "train", pool: int | None = None
+        self,
+        splits: Splits,
+        seed: Seed,
+        *,
+        tasks: Annotated[int, "different tasks per update"] = 8,
+        split: Annotated[str, "split of the world"] = "train",
+        pool: Annotated[int | None, "draw only from the first so many tasks of the split"] = None,
     ) -> None:
-        """`pool`: draw only from the first so many tasks of the split."""
         if split not in splits:
             raise ConfigError(f"sampler 'uniform': split {split!r}. {agentrl.did_you_mean(split, splits)}")
         size = splits[split] if pool is None else min(pool, splits[split])
@@ -39,11 +44,8 @@ class Uniform:
         self._drawn += self._tasks
         return [Task(self._split, index, seed=int(random.integers(2**31))) for index in chosen]
 
-    def observe(self, trajectories: Sequence[Trajectory]) -> None:
-        pass
-
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, int]:
         return {"drawn": self._drawn}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self._drawn = state["drawn"]
+    def restore(self, state: Mapping[str, int]) -> None:
+        self._drawn = int(state["drawn"])

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agentrl import Floats, Row
+from agentrl import Floats, Logprobs, Row, Trajectory
 
 Aggregation = Literal["token", "trajectory", "task"]
 Scope = Literal["sampled", "all"]
+Unit = Literal["token", "row", "trajectory"]
 
 _ATTENTION_TOKENS = 800  # a row this long spends about as much on attention as on all else, in a small model
 
@@ -64,20 +65,56 @@ def minibatches(
     return [[i for unit in np.flatnonzero(part == number) for i in members[unit]] for number in np.unique(part)]
 
 
-def microbatches(rows: Sequence[Row], budget: int) -> list[list[int]]:
-    """Positions of the rows of each forward pass: at most `budget` tokens (or one row), with one sampling.
+def microbatches(rows: Sequence[Row], budget: int, unit: Unit = "token") -> list[list[int]]:
+    """Positions of the rows of each forward pass: at most `budget` tokens (or one unit), with one sampling.
 
-    The passes of one sampling cost about the same, so that workers finish together.
+    Rows are never cut; `unit = "trajectory"` keeps the rows of a trajectory together. The passes of one sampling cost
+    about the same, so that workers finish together.
     """
-    found: list[list[int]] = []
+    passes: list[list[int]] = []
     for sampling in dict.fromkeys(row.sampling for row in rows):
-        own = [i for i, row in enumerate(rows) if row.sampling == sampling]
-        lengths = [len(rows[i].ids) for i in own]
+        units: dict[int, list[int]] = {}
+        for i, row in enumerate(rows):
+            if row.sampling == sampling:
+                units.setdefault(row.trajectory if unit == "trajectory" else i, []).append(i)
+        own = list(units.values())
+        lengths = [sum(len(rows[i].ids) for i in members) for members in own]
         parts = -(-sum(lengths) // budget)
         while (dealt := _deal(lengths, parts, budget)) is None:
             parts += 1 + parts // 16
-        found += [[own[i] for i in part] for part in dealt]
-    return found
+        passes += [[i for number in part for i in own[number]] for part in dealt]
+    return passes
+
+
+def drawn_turns(rows: Sequence[Row], turns: int | None, random: np.random.Generator) -> list[Logprobs | None]:
+    """Per row float32 [L]: T / k where a token's turn is among the k drawn of its trajectory's T turns, else 0.
+
+    None for every row where `turns` is None. The sum over drawn turns estimates that over all of them without bias.
+    """
+    if turns is None:
+        return [None] * len(rows)
+    all_turns: dict[int, set[int]] = {}
+    for row in rows:
+        all_turns.setdefault(row.trajectory, set()).update(np.unique(row.turn[row.sampled]).tolist())
+    factors: dict[int, dict[int, float]] = {}
+    for trajectory, own in all_turns.items():
+        count = min(turns, len(own))
+        chosen = random.choice(sorted(own), count, replace=False).tolist()
+        factors[trajectory] = dict.fromkeys(chosen, len(own) / count)
+    shares: list[Logprobs | None] = []
+    for row in rows:
+        factor = factors[row.trajectory]
+        share = np.array([factor.get(int(turn), 0.0) for turn in row.turn], np.float32)
+        shares.append(np.where(row.sampled, share, np.float32(1.0 if share.any() else 0.0)))
+    return shares
+
+
+def distinct_tokens(trajectory: Trajectory) -> int:
+    """Tokens of a trajectory when what its prompts share with the ones before is counted once."""
+    return sum(
+        len(turn.completion.prompt_ids) - turn.kept + len(turn.completion.ids)
+        for turn in trajectory.turns[trajectory.inherited :]
+    )
 
 
 def _deal(lengths: Sequence[int], parts: int, budget: int) -> list[list[int]] | None:

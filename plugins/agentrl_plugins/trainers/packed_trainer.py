@@ -10,30 +10,36 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from agentrl import (
     Advantages,
+    Batch,
+    Columns,
     ConfigError,
     DataError,
     Floats,
     Logprobs,
     Loss,
+    Model,
     PolicyFault,
     RecordError,
     Row,
+    Seed,
     Trajectory,
+    Updates,
     training_rows,
 )
-from agentrl_plugins.trainers.batching import microbatches, token_weights
+from agentrl_plugins.models.language_model import LanguageModel
+from agentrl_plugins.trainers.batching import distinct_tokens, drawn_turns, microbatches, token_weights
 from agentrl_plugins.trainers.batching import minibatches as make_minibatches
 from agentrl_plugins.trainers.kernels import set_gradient_products, speed_up_norms
 from agentrl_plugins.trainers.optimizers import Optimizer, Schedule
 from agentrl_plugins.trainers.reference import Reference
-from agentrl_plugins.trainers.scoring import Pack, forward, loss_batch
+from agentrl_plugins.trainers.scoring import Extra, Pack, forward, loss_batch, needed_columns, score
 from agentrl_plugins.trainers.tally import Piece, Tally, measures
 from agentrl_plugins.trainers.workers import Workers
 
@@ -55,15 +61,18 @@ class PackedTrainer:
     Time in the schedule is counted in updates, fractions allowed: `warmup_updates=0.1` warms up over the first tenth
     of the first update, and `linear` and `cosine` reach 0 after `total_updates`. `optimizer="muon"` steps the hidden
     matrices with Muon at `matrix_learning_rate`, all else with AdamW. `reference="initial"` keeps the weights of the
-    start for the loss's reference term, and reports the drift also where it has none. Dropout stays off, so that the
+    start for the loss's reference term, and reports the drift also where it has none. `turns=k` trains k turns of each
+    trajectory, drawn anew in each update and weighted by 1/p, for templates that make every turn a row of its own. Dropout stays off, so that the
     first forward pass gives the engine's log-probs; `logprob_gap` is by how much it does not.
     """
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         loss: Loss,
-        seed: int = 0,
+        seed: Seed,
+        updates: Updates,
+        columns: Columns,
         *,
         optimizer: Literal["adamw", "muon"] = "adamw",
         learning_rate: float = 1e-4,
@@ -81,9 +90,10 @@ class PackedTrainer:
         reference: Literal["none", "initial"] = "none",
         workers: int | None = None,
         gradient_products: Literal["float32", "bfloat16"] = "float32",
+        turns: int | None = None,
     ) -> None:
         """Raises ConfigError for a setting out of range, and for a model that is no language model."""
-        if not hasattr(model, "module"):
+        if not isinstance(model, LanguageModel):
             raise ConfigError('trainer \'packed\' needs a language model ([model] name = "tiny" or "pretrained")')
         _check_positive(
             learning_rate=learning_rate,
@@ -94,10 +104,14 @@ class PackedTrainer:
             minibatch_tokens=minibatch_tokens,
             microbatch_tokens=microbatch_tokens,
             workers=workers,
+            turns=turns,
         )
         if minibatch_tokens is not None and minibatches != 1:
             raise ConfigError("trainer 'packed': give minibatches or minibatch_tokens, not both")
-        self.model, self.loss = model, loss
+        self.model: Model = model
+        self.loss, self._language = loss, model
+        self._columns = needed_columns(loss, columns)
+        self._turns = turns
         self._epochs, self._minibatches, self._minibatch_tokens = epochs, minibatches, minibatch_tokens
         self._random = np.random.default_rng([seed, _STREAM])
         self._updates = 0
@@ -117,36 +131,59 @@ class PackedTrainer:
             weight_decay=weight_decay,
             betas=betas,
             clip_norm=clip_norm,
-            schedule=Schedule(schedule, warmup_updates, total_updates),
+            schedule=Schedule(schedule, warmup_updates, total_updates if total_updates is not None else updates),
         )
         self._reference = Reference(model) if reference == "initial" else None
 
-    def update(self, trajectories: Sequence[Trajectory], advantages: Advantages) -> dict[str, float]:
+    async def update(self, batch: Batch, advantages: Advantages) -> dict[str, float]:
         """One update, and what happened in it.
 
         Raises DataError for a failed trajectory, for arrays that do not fit each other and where nothing was sampled;
         PolicyFault, before the step that it would have spoilt, for a loss or gradient that is not finite.
         """
+        return self.train(batch.usable, advantages, batch.speakers)
+
+    def train(
+        self, trajectories: Sequence[Trajectory], advantages: Advantages, speakers: Sequence[str] = ("agent",)
+    ) -> dict[str, float]:
+        """`update`, for callers without an event loop."""
         started = time.perf_counter()
-        rows = training_rows(trajectories, advantages)
+        rows = training_rows(trajectories, advantages, speakers=speakers, columns=self._columns)
         if not rows:
             raise DataError(
                 f"none of the {len(trajectories)} trajectories has a sampled token, so there is nothing to train on; "
-                "a policy without tokens (a script, a person) needs an encoder"
+                "what was played needs a model with a codec"
             )
         tally, self.progress = Tally(), 0.0
         with self._workers.alone() if self._one_core else contextlib.nullcontext():
-            references = self._references(rows)
+            extras = self._extras(rows, drawn_turns(rows, self._turns, self._random))
             plan = [members for _ in range(self._epochs) for members in self._shuffled(rows)]
             for number, members in enumerate(plan):
                 begin, end = (self._updates + step / len(plan) for step in (number, number + 1))
-                own = references and [references[i] for i in members]
-                self._step([rows[i] for i in members], own, begin, end, tally)
+                self._step([rows[i] for i in members], [extras[i] for i in members], begin, end, tally)
                 self.progress = (number + 1) / len(plan)
         self._updates += 1
-        idle = sum(self._idle(row) for row in rows)
-        counts = {"rows": float(len(rows)), "rows_skipped": float(idle)}
+        counts = self._counts(rows, extras, trajectories, tally.scored / self._epochs)
         return _recorded_entropy(trajectories) | tally.metrics(time.perf_counter() - started) | counts
+
+    def _counts(
+        self, rows: Sequence[Row], extras: Sequence[Extra], trajectories: Sequence[Trajectory], scored: float
+    ) -> dict[str, float]:
+        """Rows, sampled tokens that are accounted for, and row tokens over the distinct tokens of all trajectories."""
+        idle = [row for row, extra in zip(rows, extras, strict=True) if self._idle(row) and not extra.undrawn]
+        not_drawn = sum(
+            int((row.sampled & (extra.share == 0)).sum())
+            for row, extra in zip(rows, extras, strict=True)
+            if extra.share is not None
+        )
+        distinct = sum(distinct_tokens(trajectory) for trajectory in trajectories)
+        return {
+            "rows": float(len(rows)),
+            "rows_skipped": float(sum(map(self._idle, rows))),
+            "tokens_scored": scored + sum(int(row.sampled.sum()) for row in idle),
+            "tokens_not_drawn": float(not_drawn),
+            "row_tokens_ratio": sum(len(row.ids) for row in rows) / max(1, distinct),
+        }
 
     def save(self, folder: Path) -> None:
         """Write optimiser, schedule, shuffling and reference; OSError or RecordError where that fails."""
@@ -188,19 +225,14 @@ class PackedTrainer:
         """Whether the row cannot move the weights; it still counts in the aggregation."""
         return self.loss.skips_zero and not row.advantages.any()
 
-    def _step(
-        self, rows: Sequence[Row], references: Sequence[Logprobs] | None, begin: float, end: float, tally: Tally
-    ) -> None:
+    def _step(self, rows: Sequence[Row], extras: Sequence[Extra], begin: float, end: float, tally: Tally) -> None:
         """One optimiser step on a minibatch, from time `begin` to `end`; none where no row can move the weights."""
         weights = token_weights(rows, self.loss.aggregation, self.loss.scope)
-        live = [i for i, row in enumerate(rows) if not self._idle(row)]
+        live = [i for i, row in enumerate(rows) if not self._idle(row) and not extras[i].undrawn]
+        parts = microbatches([rows[i] for i in live], self._budget([rows[i] for i in live]), self.loss.unit)
         jobs = [
-            _Job(
-                [rows[live[i]] for i in part],
-                weights[[live[i] for i in part]],
-                references and [references[live[i]] for i in part],
-            )
-            for part in microbatches([rows[i] for i in live], self._budget([rows[i] for i in live]))
+            _Job([rows[live[i]] for i in part], weights[[live[i] for i in part]], [extras[live[i]] for i in part])
+            for part in parts
         ]
         if not jobs:
             return
@@ -214,10 +246,11 @@ class PackedTrainer:
 
     def _gradients(self, job: _Job) -> Piece:
         """Forward and backward through one micro-batch; runs in a worker."""
-        module = self.model.module
+        module = self._language.module
         pack = Pack.of(job.rows, self.loss.scope)
-        result = forward(module, pack, want_entropy="entropy" in self.loss.needs)
-        batch = loss_batch(pack, result, job.weights, job.references)
+        top = next((name for need in self.loss.needs if (name := need.removeprefix("top:")) != need), "")
+        result = forward(module, pack, want_entropy="entropy" in self.loss.needs, top=top)
+        batch = loss_batch(pack, result, job.weights, job.extras)
         loss, metrics = self.loss(batch)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -228,16 +261,27 @@ class PackedTrainer:
         gradients = torch.autograd.grad(loss, self._optimizer.parameters, materialize_grads=True)
         return Piece(gradients, value, metrics, *measures(pack, batch, result))
 
+    def _extras(self, rows: Sequence[Row], shares: Sequence[Logprobs | None]) -> list[Extra]:
+        """What rows need besides themselves: reference and old log-probs, and which of their turns were drawn."""
+        reference = self._references(rows)
+        old = (
+            score(self._language.module, rows, self._budget(rows), self._workers) if "old" in self.loss.needs else None
+        )
+        return [
+            Extra(None if reference is None else reference[i], None if old is None else old[i], shares[i])
+            for i in range(len(rows))
+        ]
+
     def _references(self, rows: Sequence[Row]) -> list[Logprobs] | None:
         """Per row float32 [L], the log-probs of the reference; those that the turns carry come first."""
-        carried = [row.reference for row in rows if row.reference is not None]
+        carried = [row.columns["reference"].astype(np.float32) for row in rows if "reference" in row.columns]
         if len(carried) == len(rows):
             return carried
         if self._reference is None:
             if "reference" in self.loss.needs:
                 raise DataError(
                     'the loss needs reference log-probs, and not every turn carries them; set reference = "initial" '
-                    'in the trainer, or have a judge write Turn.extras["reference"]'
+                    "in the trainer, or have a judge write the column reference"
                 )
             return None
         return self._reference.score(rows, self._budget(rows), self._workers)
@@ -246,7 +290,7 @@ class PackedTrainer:
         """Tokens of one micro-batch."""
         if self._microbatch_tokens is not None:
             return self._microbatch_tokens
-        if self.model.device.type != "cpu":
+        if self._language.device.type != "cpu":
             return 16384
         share = sum(len(row.ids) for row in rows) / self._workers.count
         return int(min(2048, max(256, 1.25 * share)))  # no more parts than workers need, even if rows differ in length
@@ -254,11 +298,11 @@ class PackedTrainer:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """One micro-batch: its rows, the weight of each row's tokens, and the reference's log-probs."""
+    """One micro-batch: its rows, the weight of each row's tokens, and what else they need."""
 
     rows: Sequence[Row]
     weights: Floats
-    references: Sequence[Logprobs] | None
+    extras: Sequence[Extra]
 
 
 def _recorded_entropy(trajectories: Sequence[Trajectory]) -> dict[str, float]:

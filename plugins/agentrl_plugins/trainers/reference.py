@@ -7,12 +7,10 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from agentrl import Logprobs, Row
-from agentrl_plugins.trainers.batching import microbatches
-from agentrl_plugins.trainers.scoring import scores_into
+from agentrl_plugins.trainers.scoring import score
 from agentrl_plugins.trainers.workers import Workers
 
 
@@ -26,12 +24,8 @@ class Reference:
     def score(self, rows: Sequence[Row], microbatch_tokens: int, workers: Workers) -> list[Logprobs]:
         """Per row float32 [L]: log-probs where sampled, else 0."""
         module = self._model.module if self._copy is None else self._copy
-        found = [np.zeros(len(row.ids), np.float32) for row in rows]
-        parts = microbatches(rows, microbatch_tokens)
         with self._model.module.disable_adapter() if self._copy is None else contextlib.nullcontext():
-            for _ in workers.map(lambda members: scores_into(module, rows, members, found), parts):
-                pass
-        return found
+            return score(module, rows, microbatch_tokens, workers)
 
     def state(self) -> dict[str, torch.Tensor]:
         return {} if self._copy is None else dict(self._copy.state_dict())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ Situation = tuple[int, tuple[str, ...], float]  # state id, admissible actions, 
 
 
 @agentrl.hookimpl
-def register_trainers(register: Any) -> None:
+def register_trainers(register: agentrl.Register) -> None:
     register("tabular", Tabular)
 
 
@@ -32,7 +32,7 @@ class Tabular:
 
     def __init__(
         self,
-        model: Table,
+        model: agentrl.Model,
         *,
         learning_rate: float = 0.1,
         optimizer: Literal["gradient", "adam"] = "adam",
@@ -46,17 +46,27 @@ class Tabular:
             raise agentrl.ConfigError(
                 f"trainer 'tabular': learning_rate = {learning_rate}, clip = {clip}; both must be positive"
             )
-        self.model = model
+        self.model: agentrl.Model = model
+        self._table = model
         self._learning_rate, self._optimizer, self._clip = learning_rate, optimizer, clip
         self._betas, self._epsilon = betas, epsilon
         self._first, self._second, self._steps = np.zeros(0), np.zeros(0), 0  # Adam's moments [E]
 
-    def update(self, trajectories: Sequence[agentrl.Trajectory], advantages: agentrl.Advantages) -> dict[str, float]:
+    async def update(self, batch: agentrl.Batch, advantages: agentrl.Advantages) -> dict[str, float]:
         """One step. Raises DataError where trajectories and advantages do not fit each other or this model."""
+        return self.train(batch.usable, advantages, batch.speakers)
+
+    def train(
+        self,
+        trajectories: Sequence[agentrl.Trajectory],
+        advantages: agentrl.Advantages,
+        speakers: Sequence[str] = ("agent",),
+    ) -> dict[str, float]:
+        """`update`, for callers without an event loop."""
         started = time.perf_counter()
         weights: dict[Situation, agentrl.Floats] = {}  # [A], summed advantages of each action
         visits: dict[Situation, int] = {}
-        for situation, index, advantage in _samples(trajectories, advantages):
+        for situation, index, advantage in _samples(trajectories, advantages, speakers):
             if situation not in weights:
                 weights[situation], visits[situation] = np.zeros(len(situation[1])), 0
             weights[situation][index] += advantage
@@ -66,13 +76,13 @@ class Tabular:
         if self._clip is not None and norm > self._clip:
             gradient = gradient * (self._clip / norm)
         self._step(gradient)
-        self.model.version += 1
         turns = sum(visits.values())
         return {
             "loss": -objective,
             "entropy": entropy,
             "gradient_norm": norm,
             "tokens": float(turns),
+            "tokens_scored": float(turns),
             "seconds": time.perf_counter() - started,
         }
 
@@ -96,11 +106,11 @@ class Tabular:
         self, weights: dict[Situation, agentrl.Floats], visits: dict[Situation, int], count: int
     ) -> tuple[agentrl.Floats, float, float]:
         """float64 [E], the objective, and the mean entropy of a turn in nats."""
-        positions = {(state, actions): self.model.positions(state, actions) for state, actions, _ in weights}
-        gradient = np.zeros(len(self.model.logits))
+        positions = {(state, actions): self._table.positions(state, actions) for state, actions, _ in weights}
+        gradient = np.zeros(len(self._table.logits))
         objective = entropy = 0.0
         for (state, actions, temperature), weight in weights.items():
-            logits = self.model.logits[positions[state, actions]] / temperature
+            logits = self._table.logits[positions[state, actions]] / temperature
             logprobs = logits - logits.max()
             logprobs = logprobs - np.log(np.exp(logprobs).sum())
             probabilities = np.exp(logprobs)
@@ -111,7 +121,7 @@ class Tabular:
 
     def _step(self, gradient: agentrl.Floats) -> None:
         if self._optimizer == "gradient":
-            self.model.logits = self.model.logits + self._learning_rate * gradient
+            self._table.logits = self._table.logits + self._learning_rate * gradient
             return
         self._steps += 1
         missing = len(gradient) - len(self._first)
@@ -120,11 +130,11 @@ class Tabular:
         self._second = self._betas[1] * second + (1 - self._betas[1]) * gradient**2
         mean = self._first / (1 - self._betas[0] ** self._steps)
         scale = np.sqrt(self._second / (1 - self._betas[1] ** self._steps)) + self._epsilon
-        self.model.logits = self.model.logits + self._learning_rate * mean / scale
+        self._table.logits = self._table.logits + self._learning_rate * mean / scale
 
 
 def _samples(
-    trajectories: Sequence[agentrl.Trajectory], advantages: agentrl.Advantages
+    trajectories: Sequence[agentrl.Trajectory], advantages: agentrl.Advantages, speakers: Sequence[str]
 ) -> Iterator[tuple[Situation, int, float]]:
     """Situation, index of the action taken, and advantage of every turn."""
     if len(trajectories) != len(advantages):
@@ -140,12 +150,14 @@ def _samples(
             raise agentrl.DataError(
                 f"trajectory {trajectory.id} needs one finite advantage for each of its {len(trajectory.turns)} turns, not {credit}"
             )
-        for turn, advantage in zip(trajectory.turns, credit, strict=True):
-            yield *_situation(turn, trajectory), float(np.asarray(advantage).item())
+        for turn, advantage in list(zip(trajectory.turns, credit, strict=True))[trajectory.inherited :]:
+            if turn.agent in speakers and turn.kind == "act" and not np.any(turn.columns.get("mask", False)):
+                yield *_situation(turn, trajectory), float(np.asarray(advantage).item())
 
 
 def _situation(turn: agentrl.Turn, trajectory: agentrl.Trajectory) -> tuple[Situation, int]:
-    completion, actions = turn.completion, tuple(turn.info.get("admissible", ()))
+    listed = turn.info.get("admissible")
+    completion, actions = turn.completion, tuple(listed) if isinstance(listed, (list, tuple)) else ()
     if len(completion.prompt_ids) != 1 or len(completion.ids) != 1 or completion.sampling.temperature <= 0:
         raise agentrl.DataError(
             f"a turn of {trajectory.id} was not played or encoded by policy 'tabular' with a temperature above 0"

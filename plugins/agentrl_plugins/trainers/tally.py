@@ -23,13 +23,15 @@ class Piece:
     tokens: int
     cells: int  # tokens and padding inside attention
     gaps: tuple[float, float, int]  # sum, largest and number of |log-prob − behaviour|
+    scored: int  # sampled tokens that the loss weighed
 
 
-def measures(pack: Pack, batch: LossBatch, result: Scored) -> tuple[float, int, int, tuple[float, float, int]]:
-    """`weight`, `tokens`, `cells` and `gaps` of a Piece."""
+def measures(pack: Pack, batch: LossBatch, result: Scored) -> tuple[float, int, int, tuple[float, float, int], int]:
+    """`weight`, `tokens`, `cells`, `gaps` and `scored` of a Piece."""
     gaps = (batch.logprobs.detach() - batch.behaviour)[batch.sampled].abs()
     gap = (float(gaps.sum()), float(gaps.max()), len(gaps))
-    return float(batch.weight.sum()), len(pack.ids), result.cells, gap
+    scored = int((batch.sampled & (batch.weight > 0)).sum())
+    return float(batch.weight.sum()), len(pack.ids), result.cells, gap, scored
 
 
 class Tally:
@@ -40,6 +42,7 @@ class Tally:
         self._largest: dict[str, float] = {}
         self._loss = self._weight = self._norm = self._rate = 0.0
         self._tokens = self._cells = self._steps = 0
+        self.scored = 0
         self._gap_sum, self._gap_max, self._gap_count = 0.0, 0.0, 0
 
     def add_piece(self, piece: Piece) -> None:
@@ -47,6 +50,7 @@ class Tally:
         self._weight += piece.weight
         self._tokens += piece.tokens
         self._cells += piece.cells
+        self.scored += piece.scored
         for name, value in piece.metrics.items():
             if name.endswith("_max"):
                 self._largest[name] = max(value, self._largest.get(name, value))

@@ -1,0 +1,203 @@
+"""The buffer: numbers what the sampler asks for, admits it, and hands out whole batches."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import asdict
+
+from agentrl.data.seeds import seed_of
+from agentrl.data.types import AGENT, Batch, Completion, Draw, Group, Task, Turn
+from agentrl.errors import PluginError, RecordError
+from agentrl.parts.contracts import Sampler
+
+Collect = Callable[[Draw], Awaitable[list[Group]]]
+
+
+class Buffer:
+    """Draws tasks for updates `first` to `last` - 1, plays them at most `staleness` updates ahead, and batches groups.
+
+    With `staleness = 0` a batch holds all draws of its update, in order. Else it holds the first groups that are
+    finished, by draw number. The last update of a stage waits for all that runs, so that what is trained on has the
+    same mix of lengths as what was played. Use it as `async with buffer:`.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        *,
+        seed: int,
+        staleness: int = 0,
+        redraws: float = 3.0,
+        next_draw: int = 0,
+        speakers: tuple[str, ...] = (AGENT,),
+    ) -> None:
+        """`next_draw`: number of the next draw of the run. `redraws`: at most so many times the groups of an update."""
+        self.first, self.last, self.staleness = first, last, staleness
+        self.next_draw = next_draw
+        self._seed, self._redraws, self._speakers = seed, redraws, speakers
+        self._pending: list[Draw] = []  # issued by an earlier process and never trained
+        self._sizes: dict[int, int] = {}  # update → groups that the sampler asked for
+        self._admitted = first
+        self._running: dict[asyncio.Task[list[Group]], Draw] = {}
+        self._finished: list[tuple[Draw, list[Group]]] = []
+        self._rejected: dict[int, list[Group]] = {}
+        self._redrawn: dict[int, int] = {}
+        self._counts = dict.fromkeys(("draws/redrawn", "draws/not_kept", "resume/replayed"), 0)
+
+    async def __aenter__(self) -> Buffer:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Cancel what still runs: a failed play must not go on into a closed player."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._running.clear()
+
+    async def batches(self, sampler: Sampler, collect: Collect) -> AsyncIterator[Batch]:
+        """One batch per update, in order. Raises what collecting raises."""
+        for update in range(self.first, self.last):
+            for draw in self._pending:
+                self._start(draw, collect)
+            self._pending = []
+            self._admit(sampler, collect, upto=min(self.staleness + update + 1, self.last))
+            while not self._ready(update):
+                await self._one_finished(sampler, collect)
+            yield self._take(update)
+
+    def state(self) -> dict[str, object]:
+        """Plain data; holds every draw that was issued and not handed out yet."""
+        waiting = [*self._pending, *self._running.values(), *(draw for draw, _ in self._finished)]
+        return {
+            "next_draw": self.next_draw,
+            "admitted": self._admitted,
+            "sizes": [[update, size] for update, size in self._sizes.items() if update >= self.first],
+            "draws": [draw_to_json(draw) for draw in sorted(waiting, key=lambda draw: draw.number)],
+        }
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on where the buffer of a process that ended stood: what it had issued is played first, and nothing twice.
+
+        Raises RecordError for something that `state` did not write.
+        """
+        try:
+            self.next_draw = int(state["next_draw"])  # type: ignore[call-overload]
+            self._admitted = max(self.first, int(state["admitted"]))  # type: ignore[call-overload]
+            self._sizes = {int(update): int(size) for update, size in state["sizes"]}  # type: ignore[attr-defined]
+            self._pending = [draw_from_json(draw) for draw in state["draws"]]  # type: ignore[attr-defined]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"the draws of this run cannot be read ({type(error).__name__}: {error})") from error
+        self._counts["resume/replayed"] = len(self._pending)
+
+    def metrics(self) -> dict[str, float]:
+        """Counts since the last call."""
+        counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
+        return {name: float(count) for name, count in counts.items() if count}
+
+    # ---------------------------------------------------------------------------------------------------- issuing
+
+    def _admit(self, sampler: Sampler, collect: Collect, *, upto: int) -> None:
+        """Issue the draws of every update below `upto` that were not issued yet."""
+        while self._admitted < upto:
+            tasks = _tasks(sampler, self._admitted)
+            self._sizes[self._admitted] = len(tasks)
+            for task in tasks:
+                self._start(self._draw(task, self._admitted), collect)
+            self._admitted += 1
+
+    def _draw(self, task: Task, update: int) -> Draw:
+        number = self.next_draw
+        self.next_draw += 1
+        return Draw(number, task, task.copies, seed_of(self._seed, "draw", number), update)
+
+    def _start(self, draw: Draw, collect: Collect) -> None:
+        self._running[asyncio.ensure_future(_collected(collect, draw))] = draw
+
+    async def _one_finished(self, sampler: Sampler, collect: Collect) -> None:
+        done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        for task in sorted(done, key=lambda task: self._running[task].number):
+            draw = self._running.pop(task)
+            groups = task.result()
+            kept = [group for group in groups if _keeps(sampler, group)]
+            if kept != groups and self._may_redraw(draw.update):
+                self._rejected.setdefault(draw.update, []).extend(group for group in groups if group not in kept)
+                self._counts["draws/not_kept"] += len(groups) - len(kept)
+                self._counts["draws/redrawn"] += 1
+                self._start(self._draw(draw.task, draw.update), collect)
+                groups = kept
+                if not groups:
+                    continue
+            self._finished.append((draw, groups))
+
+    def _may_redraw(self, update: int) -> bool:
+        count = self._redrawn.get(update, 0)
+        self._redrawn[update] = count + 1
+        return count < self._redraws * self._sizes[update]
+
+    # --------------------------------------------------------------------------------------------------- handing out
+
+    def _ready(self, update: int) -> bool:
+        if update == self.last - 1:
+            return not self._running
+        if self.staleness == 0:
+            return not any(draw.update == update for draw in self._running.values())
+        return len(self._finished) >= self._sizes[update]
+
+    def _take(self, update: int) -> Batch:
+        if self.staleness == 0 or update == self.last - 1:
+            taken = self._finished
+            self._finished = []
+        else:
+            taken, self._finished = self._finished[: self._sizes[update]], self._finished[self._sizes[update] :]
+        taken = sorted(taken, key=lambda pair: pair[0].number)
+        groups = tuple(group for _, groups in taken for group in groups)
+        rejected = tuple(self._rejected.pop(update, []))
+        return Batch(update, groups, self._speakers, rejected)
+
+
+async def _collected(collect: Collect, draw: Draw) -> list[Group]:
+    groups = await collect(draw)
+    if not isinstance(groups, list) or not all(isinstance(group, Group) for group in groups):
+        raise PluginError(f"the collector gave {groups!r} for draw {draw.number}; it gives a list of agentrl.Group")
+    return groups
+
+
+def _tasks(sampler: Sampler, update: int) -> list[Task]:
+    tasks = sampler.next(update)
+    if not isinstance(tasks, list) or not tasks or not all(isinstance(task, Task) for task in tasks):
+        raise PluginError(
+            f"sampler {type(sampler).__name__} gave {tasks!r} for update {update}; it gives a list of at least one agentrl.Task"
+        )
+    return tasks
+
+
+def _keeps(sampler: Sampler, group: Group) -> bool:
+    keep = getattr(sampler, "keep", None)
+    if keep is None:
+        return True
+    kept = keep(group)
+    if inspect.isawaitable(kept) or not isinstance(kept, (bool, int)):
+        raise PluginError(f"sampler {type(sampler).__name__}.keep gave {kept!r}; it gives True or False")
+    return bool(kept)
+
+
+def draw_to_json(draw: Draw) -> dict[str, object]:
+    """A draw as plain data. The turns of a prefix are kept as their observations and actions."""
+    task = draw.task
+    prefix = [{"observation": turn.observation, "action": turn.action} for turn in task.prefix]
+    return asdict(draw) | {"task": {"split": task.split, "index": task.index, "seed": task.seed, "key": task.key,
+                                    "copies": task.copies, "prefix": prefix}}  # fmt: skip
+
+
+def draw_from_json(data: dict[str, object]) -> Draw:
+    """What `draw_to_json` wrote."""
+    table: dict[str, object] = dict(data["task"])  # type: ignore[call-overload]
+    prefix: list[dict[str, str]] = table.pop("prefix")  # type: ignore[assignment]
+    turns = tuple(
+        Turn(turn["observation"], Completion(turn["action"]), turn["action"], 0.0, turn["observation"])
+        for turn in prefix
+    )
+    return Draw(**(data | {"task": Task(**table, prefix=turns)}))  # type: ignore[arg-type]

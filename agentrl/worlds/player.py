@@ -1,0 +1,128 @@
+"""The player: owns worlds, concurrency, retries and limits, and plays what collectors ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import gymnasium
+
+from agentrl.data.types import Batch, Trajectory
+from agentrl.errors import PluginError
+from agentrl.parts.contracts import Context, Dialect, Model, Play, Speakers
+from agentrl.parts.run_file import PlayerSettings
+from agentrl.worlds.episode import Episode, Moment, Rules
+from agentrl.worlds.sessions import View
+from agentrl.worlds.stepping import Clock, InlineWorld, ThreadedWorld, World
+
+
+class Environments(Protocol):
+    """Makes worlds; `clock` is stopped while a world waits for a policy. `threaded`: it may wait whatever it says."""
+
+    threaded: bool
+
+    def __call__(self, clock: Clock) -> gymnasium.Env[str, str]: ...
+
+
+class EpisodePlayer:
+    """Plays each `Play` once, and again up to `retries` times where our machinery failed.
+
+    At most `concurrency` trajectories run at once, first asked first served, whatever group they belong to. Worlds
+    that may wait run in threads of their own; one whose step never returns is given up and replaced. (A world stepped
+    inline cannot be interrupted: its time limit is checked after the step.)
+    """
+
+    def __init__(
+        self,
+        environments: Environments,
+        context: Context | View,
+        dialect: Dialect,
+        settings: PlayerSettings,
+        model: Model | None = None,
+    ) -> None:
+        """`model` writes the ids of what demonstrators and chat services say."""
+        self.context = context
+        self._environments, self._retries = environments, settings.retries
+        self._rules = Rules(context, dialect, model, settings.step_timeout_s, settings.max_turns, settings.max_tokens)
+        self._places = asyncio.Semaphore(settings.concurrency)
+        self._idle: list[World] = []
+        self._moments: dict[str, dict[int, Moment]] = {}
+        self._running, self._since = 0, 0.0
+        self._seconds = dict.fromkeys(("world_seconds", "collect_seconds"), 0.0)
+
+    async def play(self, speakers: Speakers, plays: Sequence[Play]) -> list[Trajectory]:
+        """All attempts, in the order of the plays. Raises ConfigError and PluginError; every other fault is an Outcome."""
+        if not self._running:
+            self._since = time.perf_counter()
+        self._running += 1
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                played = [tasks.create_task(self._in_place(speakers, play)) for play in plays]
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._seconds["collect_seconds"] += time.perf_counter() - self._since
+        return [trajectory for task in played for trajectory in task.result()]
+
+    def snapshot(self, trajectory: Trajectory, turn: int) -> Moment | None:
+        """The world after a turn, where the play asked for it; for `Start(snapshot=…)`."""
+        return self._moments.get(trajectory.id, {}).get(turn)
+
+    def observe(self, batch: Batch) -> None:
+        """The update is over: nobody goes on from its moments."""
+        for trajectory in batch.trajectories:
+            self._moments.pop(trajectory.id, None)
+
+    def metrics(self) -> dict[str, float]:
+        """Seconds since the last call: inside worlds (summed over trajectories), and in which anything was played."""
+        if self._running:
+            now = time.perf_counter()
+            self._seconds["collect_seconds"] += now - self._since
+            self._since = now
+        seconds, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
+        return seconds
+
+    def close(self) -> None:
+        """Close idle worlds and forget moments; safe twice."""
+        self._moments.clear()
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _in_place(self, speakers: Speakers, play: Play) -> list[Trajectory]:
+        async with self._places:
+            world = self._idle.pop() if self._idle else self._new_world()
+            attempts: list[Trajectory] = []
+            try:
+                for attempt in range(self._retries + 1):
+                    episode = Episode(self._rules, world, speakers, play, attempt)
+                    attempts.append(await episode.run())
+                    self._seconds["world_seconds"] += episode.world_seconds
+                    if episode.moments:
+                        self._moments[attempts[-1].id] = episode.moments
+                    if not attempts[-1].outcome.failed:
+                        break
+                    world.close()  # whatever it is in the middle of, it cannot be trusted any more
+                    world = self._new_world()
+            except BaseException:
+                world.close()
+                raise
+            self._idle.append(world)
+            return attempts
+
+    def _new_world(self) -> World:
+        clock = Clock()
+        env = self._environments(clock)
+        if not isinstance(env, gymnasium.Env):
+            raise PluginError(f"a world must be a gymnasium.Env; got {env!r}")
+        blocks = self._environments.threaded or getattr(env.unwrapped, "blocks", False)
+        return ThreadedWorld(env, clock) if blocks else InlineWorld(env, clock)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group: one mistake is told, not its echoes."""
+    inner = errors.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,49 @@
+"""What a context is for one trajectory: a session, also where the context is a plain function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from agentrl.data.types import Message, Turn
+from agentrl.errors import PluginError
+from agentrl.parts.contracts import Answer, Context, Reading, Session, Speak, Tool
+
+View: TypeAlias = Callable[[str, Sequence[Turn], str, tuple[Message, ...]], tuple[Message, ...]]
+"""A context that is a function: (instructions, turns, observation, previous) -> messages."""
+
+
+class FunctionSession:
+    """The session of a function: its view depends on the turns and on what it returned one turn earlier."""
+
+    instructions = ""
+    tools: tuple[Tool, ...] = ()
+
+    def __init__(self, view: View, instructions: str) -> None:
+        self._view, self._instructions = view, instructions
+        self._previous: tuple[Message, ...] = ()
+        self._seen = 0
+
+    def view(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...] | Speak:
+        for count in range(self._seen, len(turns)):  # a branch: what its parent saw, turn by turn
+            self._previous = self._view(self._instructions, turns[:count], turns[count].observation, self._previous)
+        self._previous = self._view(self._instructions, turns, observation, self._previous)
+        self._seen = len(turns) + 1
+        return self._previous
+
+    def answer(self, reading: Reading) -> Answer | None:
+        return None
+
+
+def begin_session(
+    context: Context | View, *, instructions: str, key: str, seed: int, speaker: str,
+    count: Callable[[Sequence[Message]], int],
+) -> Session:  # fmt: skip
+    """The session of one trajectory and speaker. Raises PluginError for something that is no context."""
+    begin = getattr(context, "begin", None)
+    if begin is not None:
+        session: Session = begin(instructions=instructions, key=key, seed=seed, speaker=speaker, count=count)
+        return session
+    if not callable(context):
+        raise PluginError(f"a context is a function or has `begin`; {context!r} is neither")
+    return FunctionSession(context, instructions)

@@ -1,0 +1,44 @@
+"""A voice: lets a world that must ask a policy in the middle of a step do so from its own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Sequence
+
+from agentrl.data.types import Message
+from agentrl.errors import PluginError
+from agentrl.parts.contracts import Dialogue, Policy
+from agentrl.worlds.stepping import Clock
+
+_NUMBERS = itertools.count()
+
+
+class LoopVoice:
+    """Asks a policy on the event loop that plays the world; made on that loop's thread."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self._policy, self._clock = policy, clock
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._key = f"voice-{next(_NUMBERS)}"
+
+    def say(self, messages: Sequence[Message], *, seed: int, timeout_s: float = 60.0) -> str:
+        """What the policy answers; the time is not the world's. Raises PluginError on the loop's own thread."""
+        if threading.get_ident() == self._thread:
+            raise PluginError("a world with a Voice must be stepped in a thread; do not call it from a coroutine")
+        with self._clock.paused():
+            answer = asyncio.run_coroutine_threadsafe(self._answer(tuple(messages), seed), self._loop)
+            try:
+                return answer.result(timeout_s)
+            except TimeoutError:
+                answer.cancel()
+                raise TimeoutError(f"the policy did not answer within {timeout_s} s") from None
+
+    async def _answer(self, messages: tuple[Message, ...], seed: int) -> str:
+        codec = getattr(self._policy, "codec", None)
+        prompt = codec.prompt(messages) if codec is not None else None
+        try:
+            return (await self._policy.act(Dialogue(messages, self._key, seed, prompt))).text
+        finally:
+            self._policy.forget(self._key)

@@ -1,0 +1,205 @@
+"""The codec of a Hugging Face tokenizer and its chat template: what was sampled keeps its ids in every later prompt."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from agentrl import Completion, ConfigError, Ids, Message, Prompt, RecordError, Tool, relation
+from agentrl_plugins.models.template import MARKS, Template, is_sampled, mapped
+
+Piece: TypeAlias = str | Completion
+"""Template text that is tokenised, or a completion whose ids are taken as they are."""
+
+History: TypeAlias = Literal["template", "as_sampled"]
+
+_KEPT_DIALOGUES = 4096
+_KEPT_PIECES = 16384
+FILE = "codec.json"
+
+
+class TemplateCodec:
+    """Writes prompts for one tokenizer and its chat template.
+
+    Only template text is tokenised. A sampled message is found again in the rendered text; where the template kept its
+    words, its ids go in verbatim, whatever the tokenizer would have made of them; where the template rewrote it (old
+    thoughts dropped), the new text is tokenised, and the prompt no longer appends. The template's end of a message is
+    left out where the completion brought it (the sampled stop token). With `history = "as_sampled"` a prompt always
+    appends to the last one, whatever the template would do to old answers: cheaper to train, but not what a chat
+    server will show the model. Messages in a role that the template lacks are folded into those it knows.
+    """
+
+    def __init__(
+        self, tokenizer: Any, stop_ids: frozenset[int], max_context: int, history: History = "template"
+    ) -> None:
+        """Raises ConfigError for a tokenizer without a chat template or without a fast backend."""
+        name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
+        if not getattr(tokenizer, "chat_template", None):
+            raise ConfigError(f"{name} has no chat template, so dialogues cannot be written; use an instruct model.")
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise ConfigError(f"{name} is no fast tokenizer; save it as one (tokenizer.json) first.")
+        self.tokenizer, self.stop_ids, self.max_context, self.history = tokenizer, stop_ids, max_context, history
+        self._backend = tokenizer.backend_tokenizer
+        self._template = template = Template(tokenizer)
+        self.roles, self.tools, self.thoughts = template.roles, template.tools, template.thoughts
+        self.ids_of = functools.lru_cache(_KEPT_PIECES)(self._tokenise)
+        self._last: OrderedDict[int, tuple[tuple[Message, ...], Ids]] = OrderedDict()  # a cache, by id of the prompt
+        self.end_id = self._end()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return TemplateCodec, (self.tokenizer, self.stop_ids, self.max_context, self.history)
+
+    @functools.cached_property
+    def name(self) -> str:
+        """Hash of tokenizer, template and what is done with old answers."""
+        text = f"{self._backend.to_str()}|{self.tokenizer.chat_template}|{sorted(self.stop_ids)}|{self.history}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def append_only(self) -> bool:
+        """Whether probes showed that the template never looks back, so that a longer dialogue renders only its end."""
+        return self._template.seam is not None
+
+    def prompt(
+        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), after: Completion | None = None
+    ) -> Prompt:
+        """Raises ConfigError where the chat template refuses the messages."""
+        after = after if after is not None and len(after.ids) else None
+        messages = tuple(messages)
+        ids = self._continued(messages, after) if not tools else None
+        if ids is None and self.history == "as_sampled" and after is not None:
+            ids = self._appended(messages, tools, after)
+        if ids is not None and after is not None:
+            how = Prompt(ids, "append", len(after.prompt_ids) + len(after.ids))
+        else:
+            ids = self._splice(self._pieces(*self._template.adapted(messages, tools)))
+            how = Prompt(ids, *relation(after, ids))
+        ids.flags.writeable = False
+        if self.append_only and not tools:
+            self._last[id(ids)] = (messages, ids)
+            if len(self._last) > _KEPT_DIALOGUES:
+                self._last.popitem(last=False)
+        return how
+
+    def say(self, text: str, *, stop: Sequence[str] = ()) -> Ids:
+        """The text up to its first stop string, or to its end with the template's end of a message."""
+        ends = [text.index(word) + len(word) for word in stop if word and word in text]
+        if ends:
+            return self.ids_of(text[: min(ends)])
+        ids = self.ids_of(text)
+        return ids if self.end_id is None else np.append(ids, np.int32(self.end_id))
+
+    def decode(self, ids: Ids) -> str:
+        """The words of sampled ids, without a final stop token; special tokens inside stay visible."""
+        if len(ids) and int(ids[-1]) in self.stop_ids:
+            ids = ids[:-1]
+        text: str = self._backend.decode(ids.tolist(), skip_special_tokens=False)
+        return text
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(folder)
+        facts = {"name": self.name, "stop_ids": sorted(self.stop_ids), "max_context": self.max_context}
+        (folder / FILE).write_text(json.dumps(facts | {"history": self.history}) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> TemplateCodec:
+        """What `save` wrote, or the tokenizer of a model folder. Raises RecordError where it is not whole."""
+        from transformers import AutoTokenizer
+
+        try:
+            if not (folder / FILE).exists():
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                return cls(tokenizer, frozenset({tokenizer.eos_token_id}), tokenizer.model_max_length)
+            facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            codec = cls(tokenizer, frozenset(facts["stop_ids"]), facts["max_context"], facts["history"])
+        except (OSError, ValueError, KeyError) as error:
+            raise RecordError(f"{folder} holds no codec ({type(error).__name__}: {error})") from error
+        if codec.name != facts["name"]:
+            raise RecordError(f"the codec in {folder} is another than was saved there; was a file changed?")
+        return codec
+
+    def _continued(self, messages: tuple[Message, ...], after: Completion | None) -> Ids | None:
+        """The prompt made from the last one, if all that came is what was said to it and a reply."""
+        seam = self._template.seam
+        known = self._last.get(id(after.prompt_ids)) if after is not None else None
+        if known is None or after is None or seam is None or known[1] is not after.prompt_ids:
+            return None
+        before, size = known[0], len(known[0])
+        if len(messages) != size + 2 or any(a is not b for a, b in zip(before, messages, strict=False)):
+            return None
+        said, reply = messages[size], messages[size + 1]
+        if said.completion is not after or not is_sampled(said) or reply.role != "user":
+            return None
+        return np.concatenate([after.prompt_ids, *self._after(after, seam.between(reply.content))])
+
+    def _appended(self, messages: tuple[Message, ...], tools: Sequence[Tool], after: Completion) -> Ids | None:
+        """The last prompt, what was sampled, and the template's text for all that came since; None where it is not there."""
+        adapted, told = self._template.adapted(messages, tools)
+        place = next((i for i in range(len(adapted) - 1, -1, -1) if adapted[i].completion is after), None)
+        if place is None:
+            return None
+        mark = next((mark for mark in MARKS if all(mark not in message.content for message in messages)), "")
+        marked = [mapped(m, mark if i == place else "") for i, m in enumerate(adapted)]
+        text = self._template.render(marked, told)
+        return (
+            np.concatenate([after.prompt_ids, *self._after(after, text.rpartition(mark)[2])]) if mark in text else None
+        )
+
+    def _splice(self, pieces: Sequence[Piece]) -> Ids:
+        parts: list[Ids] = []
+        said: Completion | None = None
+        for piece in pieces:
+            if isinstance(piece, Completion):
+                said = piece
+            elif said is not None:
+                parts += self._after(said, piece)
+            else:
+                parts.append(self.ids_of(piece))
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def _after(self, said: Completion, text: str) -> tuple[Ids, Ids]:
+        following = self.ids_of(text)
+        closed = len(following) and said.ids[-1] == following[0] and int(following[0]) in self.stop_ids
+        return said.ids, following[1:] if closed else following
+
+    def _pieces(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Piece]:
+        template = self._template
+        sampled = [message for message in messages if is_sampled(message)]
+        text = "".join(message.content for message in messages)
+        mark = next((mark for mark in MARKS if mark not in text), "")
+        rendered = template.render([mapped(message, mark) for message in messages], tools)
+        sections = rendered.split(mark) if mark and sampled else [rendered]
+        if len(sections) != len(sampled) + 1:  # the template dropped or repeated a message: nothing can be kept
+            return [template.render([mapped(message, "") for message in messages], tools)]
+        pieces: list[Piece] = []
+        text = ""
+        for section, message in zip(sections, sampled, strict=False):
+            before = template.before(text + section, message.content)
+            if before is None:
+                text += section
+                continue
+            assert message.completion is not None
+            pieces += [before, message.completion]
+            text = ""
+        return [*pieces, text + sections[-1]]
+
+    def _tokenise(self, text: str) -> Ids:
+        ids = np.array(self._backend.encode(text, add_special_tokens=False).ids, np.int32)
+        ids.flags.writeable = False
+        return ids
+
+    def _end(self) -> int | None:
+        """The id with which the template closes what the assistant said, if a completion may end with it."""
+        following = self.ids_of(self._template.closing)
+        if len(following) and int(following[0]) in self.stop_ids:
+            return int(following[0])
+        return self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in self.stop_ids else None
