@@ -159,12 +159,6 @@ from .sandbox import (
 from .sandbox import (
     SandboxSpec as SandboxSpec,
 )
-from .sandbox_wire import (
-    pack_message as pack_message,
-)
-from .sandbox_wire import (
-    unpack_message as unpack_message,
-)
 from .scoring import (
     Score as Score,
 )
@@ -179,6 +173,21 @@ from .scoring import (
 )
 from .scoring import (
     score_tests as score_tests,
+)
+from .testing.report import (
+    CheckFailed as CheckFailed,
+)
+from .testing.report import (
+    CheckSkipped as CheckSkipped,
+)
+from .testing.report import (
+    Report as Report,
+)
+from .testing.report import (
+    require as require,
+)
+from .testing.report import (
+    run_checks as run_checks,
 )
 from .worlds import (
     vector as vector,

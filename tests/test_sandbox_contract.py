@@ -8,8 +8,8 @@ import pytest
 from sandbox_support import needs_bubblewrap, provider
 
 from agentrl import ConfigError, DataError, ExecResult, OutputStream, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl.sandbox_checks import abilities, contract
 from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.checks import abilities, contract
 from agentrl_sandboxes.local import CONFIRMATION, Local
 
 CHECKS = {**contract.CHECKS, **abilities.CHECKS}

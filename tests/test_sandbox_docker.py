@@ -22,10 +22,11 @@ import pytest
 from sandbox_support import docker_obstacle, worker_env
 
 from agentrl import ConfigError, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl.sandbox_checks import ATTEMPTS, abilities, contract
-from agentrl.sandbox_checks.attempts import Attempt, Stage
-from agentrl.sandbox_checks.scene import Scene
 from agentrl_sandboxes import docker_container, docker_image, docker_seccomp
+from agentrl_sandboxes.checks import abilities, contract
+from agentrl_sandboxes.checks.attempts import Attempt, Stage
+from agentrl_sandboxes.checks.kit import ATTEMPTS
+from agentrl_sandboxes.checks.scene import Scene
 from agentrl_sandboxes.docker import Docker
 from agentrl_sandboxes.docker_daemon import Breaker, Daemon
 from agentrl_sandboxes.docker_stream import Stream

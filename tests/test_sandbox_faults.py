@@ -261,7 +261,7 @@ def test_an_ordinary_user_gets_sandboxes_too(tmp_path: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o055)
     code = textwrap.dedent("""
         import json, os, sys
-        from agentrl.sandbox_checks import CHECKS
+        from agentrl_sandboxes.checks.kit import CHECKS
         from agentrl_sandboxes.bubblewrap import Bubblewrap
         assert os.getuid() == 60001
         with Bubblewrap() as provider:

@@ -31,6 +31,9 @@ KINDS: dict[str, str] = {
 }
 """Kind of part → the hook that offers parts of this kind."""
 
+OFFERS: dict[str, str] = {**KINDS, "kit": "register_kits"}
+"""Everything that is offered by name: parts of each kind, and kits."""
+
 
 @hookspec
 def register_environments(register: Register) -> None:
@@ -100,6 +103,11 @@ def register_judges(register: Register) -> None:
 @hookspec
 def register_loggers(register: Register) -> None:
     """Offer loggers: they take metrics somewhere."""
+
+
+@hookspec
+def register_kits(register: Register) -> None:
+    """Offer kits: `register("sandbox", "module:check")` checks parts of a kind by `check(make, *, name) -> Report`."""
 
 
 @hookspec

@@ -14,7 +14,7 @@ import pluggy
 
 from agentrl.errors import ConfigError, PluginError, did_you_mean
 from agentrl.parts import hookspecs
-from agentrl.parts.hookspecs import KINDS
+from agentrl.parts.hookspecs import OFFERS
 from agentrl.parts.registry import Registry, Spec, build, contract_of, hints_of
 
 GROUP = "agentrl"
@@ -30,7 +30,7 @@ class Host:
         """`extra`: plugins given as live modules or objects by name, beside the installed ones."""
         self.manager = pluggy.PluginManager("agentrl")
         self.manager.add_hookspecs(hookspecs)
-        self.registries = {kind: Registry(kind) for kind in KINDS}
+        self.registries = {kind: Registry(kind) for kind in OFFERS}
         self.broken: dict[str, str] = {}
         self._providers: dict[tuple[int, str, str], Any] = {}
         self._lock = threading.Lock()
@@ -103,7 +103,7 @@ class Host:
         try:
             self.manager.register(plugin, name=name)
             self._check_hooks(name, plugin)
-            for kind, hook in KINDS.items():
+            for kind, hook in OFFERS.items():
                 offer = self._own_hook(plugin, hook)
                 if offer is not None:
                     offer(functools.partial(self._offer, kind, name))
@@ -120,7 +120,7 @@ class Host:
         self.registries[kind].add(name, target, plugin)
 
     def _check_hooks(self, name: str, plugin: Any) -> None:
-        known = {*KINDS.values(), "register_commands", "on_trajectories", "on_update"}
+        known = {*OFFERS.values(), "register_commands", "on_trajectories", "on_update"}
         for attribute in dir(plugin):
             if not attribute.startswith(("register_", "on_")):
                 continue

@@ -20,8 +20,8 @@ from agentrl import (
     SandboxSession,
     SandboxSpec,
 )
+from agentrl_sandboxes.argv import argv_of
 from agentrl_sandboxes.cells import Cell, CellGone, job_limits, read_result
-from agentrl_sandboxes.commands import argv_of
 
 _LARGEST_GET_BYTES = 2**30
 

@@ -28,7 +28,7 @@ from agentrl import (
     SandboxProvider,
     SandboxSpec,
 )
-from agentrl_sandboxes.commands import argv_of
+from agentrl_sandboxes.argv import argv_of
 from agentrl_sandboxes.inside import files as inside_files
 from agentrl_sandboxes.pump import Pump
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentrl.sandbox import ExecResult, FileTree, OutputStream, Sandbox, SandboxProvider, SandboxSpec
+from agentrl import ExecResult, FileTree, OutputStream, Sandbox, SandboxProvider, SandboxSpec
 
 _MARKER = re.compile(rb"__EXIT:(\d+)")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentrl.sandbox import ExecResult
-from agentrl.sandbox_checks.attempts import LIMITS, Attempt, Stage, program
+from agentrl import ExecResult
+from agentrl_sandboxes.checks.attempts import LIMITS, Attempt, Stage, program
 
 MEMORY, DISK, FLOOD = "memory bomb", "disk bomb", "output flood of 1 GB"
 

@@ -7,9 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 
-from agentrl.errors import ConfigError, DataError, SandboxFault
-from agentrl.sandbox import ExecResult, Sandbox, SandboxLimits, SandboxProvider, SandboxSpec
-from agentrl.testing.report import CheckFailed, CheckSkipped, require
+from agentrl import (
+    CheckFailed,
+    CheckSkipped,
+    ConfigError,
+    DataError,
+    ExecResult,
+    Sandbox,
+    SandboxFault,
+    SandboxLimits,
+    SandboxProvider,
+    SandboxSpec,
+    require,
+)
 
 Check = Callable[[SandboxProvider], str | None]
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agentrl.errors import ConfigError, SandboxFault
-from agentrl.sandbox_worker import WorkerSettings
+from agentrl import ConfigError, SandboxFault
+from agentrl_sandboxes.pool.worker import WorkerSettings
 
 TOKEN_VARIABLE = "AGENTRL_POOL_TOKEN"
 DEFAULT_PORT = 8477
@@ -149,7 +149,7 @@ class PoolServer:
     def _worker(self) -> subprocess.Popen[bytes]:
         descriptor = self._listener.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-m", "agentrl.sandbox_worker", str(descriptor)], pass_fds=(descriptor,),
+            [sys.executable, "-m", "agentrl_sandboxes.pool.worker", str(descriptor)], pass_fds=(descriptor,),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_worker_env(),
         )  # fmt: skip
         assert process.stdin is not None

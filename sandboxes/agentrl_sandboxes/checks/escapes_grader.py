@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentrl.sandbox import Sandbox
-from agentrl.sandbox_checks.attempts import PRELUDE, Attempt, Stage
-from agentrl.sandbox_checks.naive import Naive
-from agentrl.scoring import score_calls, score_tests
+from agentrl import Sandbox, score_calls, score_tests
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Stage
+from agentrl_sandboxes.checks.naive import Naive
 
 GRADER = "tamper with the grader"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from agentrl.errors import DataError
+from agentrl import DataError
 
 LARGEST_MESSAGE = 2**30
 

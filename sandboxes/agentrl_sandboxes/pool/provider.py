@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-import agentrl
 from agentrl import (
     ConfigError,
     ExecResult,
@@ -23,15 +22,10 @@ from agentrl import (
     SandboxSnapshot,
     SandboxSpec,
 )
-from agentrl_sandboxes.pool_link import Link, PoolBusy
+from agentrl_sandboxes.pool.connection import Link, PoolBusy
 
 _GRACE_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
-
-
-@agentrl.hookimpl
-def register_sandboxes(register: Any) -> None:
-    register("pool", Pool)
 
 
 class Pool(SandboxProvider):

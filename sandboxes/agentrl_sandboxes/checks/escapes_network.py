@@ -7,9 +7,9 @@ import socket
 import threading
 import time
 
-from agentrl.sandbox import Sandbox
-from agentrl.sandbox_checks.attempts import GOT_OUT, PRELUDE, Attempt, Stage, program
-from agentrl.sandbox_checks.scene import Scene
+from agentrl import Sandbox
+from agentrl_sandboxes.checks.attempts import GOT_OUT, PRELUDE, Attempt, Stage, program
+from agentrl_sandboxes.checks.scene import Scene
 
 NETWORK, OTHER = "reach any network", "talk to another sandbox"
 

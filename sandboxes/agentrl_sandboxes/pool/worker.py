@@ -15,10 +15,20 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from agentrl.errors import AgentRLError, ConfigError, SandboxFault
-from agentrl.sandbox import Sandbox, SandboxProvider, SandboxSession, SandboxSnapshot, SandboxSpec
-from agentrl.sandbox_places import Busy, Places
-from agentrl.sandbox_wire import LARGEST_MESSAGE, index_of, pack_message, split_files, unpack_message
+from agentrl import (
+    AgentRLError,
+    ConfigError,
+    Sandbox,
+    SandboxFault,
+    SandboxProvider,
+    SandboxSession,
+    SandboxSnapshot,
+    SandboxSpec,
+    Spec,
+    default_host,
+)
+from agentrl_sandboxes.pool.messages import LARGEST_MESSAGE, index_of, pack_message, split_files, unpack_message
+from agentrl_sandboxes.pool.slots import Busy, Places
 
 _AT_ONCE = 64  # requests of one connection
 _FIRST_WORD_S = 10.0
@@ -244,9 +254,6 @@ _OPERATIONS: dict[str, Any] = {
 def work(settings: WorkerSettings, listener: socket.socket) -> None:
     """Serve until the standard input ends: that is when the process that started this one is gone."""
     from websockets.sync.server import serve
-
-    from agentrl.parts.host import default_host
-    from agentrl.parts.registry import Spec
 
     provider: Any = default_host().build(Spec("sandbox", settings.name, settings.settings))
     places = Places(settings.places_file, settings.places, settings.queue, settings.wait_s)

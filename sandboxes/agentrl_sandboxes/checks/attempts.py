@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from agentrl.sandbox import ExecResult, Sandbox, SandboxLimits, SandboxProvider, SandboxSpec
-from agentrl.sandbox_checks.scene import Scene
+from agentrl import ExecResult, Sandbox, SandboxLimits, SandboxProvider, SandboxSpec
+from agentrl_sandboxes.checks.scene import Scene
 
 GOT_OUT = 77
 LIMITS = SandboxLimits(

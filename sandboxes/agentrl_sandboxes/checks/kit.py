@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from agentrl.errors import ConfigError
-from agentrl.sandbox import SandboxProvider
-from agentrl.sandbox_checks import (
+from agentrl import CheckFailed, CheckSkipped, ConfigError, Report, SandboxProvider, run_checks
+from agentrl_sandboxes.checks import (
     escapes_grader,
     escapes_host,
     escapes_kernel,
@@ -17,12 +16,11 @@ from agentrl.sandbox_checks import (
     escapes_resources,
     escapes_results,
 )
-from agentrl.sandbox_checks.abilities import CHECKS as ABILITY_CHECKS
-from agentrl.sandbox_checks.attempts import GOT_OUT, Attempt, Stage
-from agentrl.sandbox_checks.contract import CHECKS as CONTRACT_CHECKS
-from agentrl.sandbox_checks.naive import Naive, run_disposable
-from agentrl.sandbox_checks.scene import Scene
-from agentrl.testing.report import CheckFailed, CheckSkipped, Report, run_checks
+from agentrl_sandboxes.checks.abilities import CHECKS as ABILITY_CHECKS
+from agentrl_sandboxes.checks.attempts import GOT_OUT, Attempt, Stage
+from agentrl_sandboxes.checks.contract import CHECKS as CONTRACT_CHECKS
+from agentrl_sandboxes.checks.naive import Naive, run_disposable
+from agentrl_sandboxes.checks.scene import Scene
 
 CHECKS = {**CONTRACT_CHECKS, **ABILITY_CHECKS}
 ATTEMPTS: list[Attempt] = [
@@ -36,10 +34,22 @@ ATTEMPTS: list[Attempt] = [
 ]
 
 
-def check_sandbox(
+def check_sandbox(make: Callable[[], SandboxProvider], *, name: str = "") -> Report:
+    """Put a provider of sandboxes through the contract and the escape suite, and close it.
+
+    `make` gives the provider: its class, for instance. Raises ConfigError where it cannot work on this machine.
+    """
+    with make() as provider:
+        return check_provider(provider, name=name)
+
+
+def check_provider(
     provider: SandboxProvider, *, name: str = "", contract: bool = True, attempts: Sequence[Attempt] = ATTEMPTS
 ) -> Report:
-    """Put a sandbox through its contract and, unless its grade says that it promises nothing, the escape suite."""
+    """Likewise, for a provider that lives on; parts of the suite can be left out.
+
+    A sandbox whose grade says that it promises nothing may let attempts succeed: they count as skipped.
+    """
     obstacle = provider.obstacle()
     if obstacle:
         raise ConfigError(f"{name or provider.name} cannot be checked here: {obstacle}")

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from agentrl import ConfigError, DataError, SandboxFault, pack_message, unpack_message
+from agentrl import ConfigError, DataError, SandboxFault
+from agentrl_sandboxes.pool.messages import pack_message, unpack_message
 
 _LARGEST_MESSAGE = 2**30
 _ERRORS = {"ConfigError": ConfigError, "DataError": DataError}

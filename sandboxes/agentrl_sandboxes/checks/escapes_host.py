@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from agentrl.sandbox_checks.attempts import Attempt, folder_changed, program
+from agentrl_sandboxes.checks.attempts import Attempt, folder_changed, program
 
 READ, WRITE, SETUID = "read host files", "write outside the workspace", "setuid"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from agentrl.sandbox_checks.attempts import PRELUDE, Attempt, Stage, program, survivors
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Stage, program, survivors
 
 SEE, BOMB, SIGNALS, OUTLIVE = (
     "see host processes",

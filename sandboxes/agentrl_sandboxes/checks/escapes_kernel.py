@@ -1,6 +1,6 @@
 """Attempts at the kernel's dangerous parts: tracing, mounting, namespaces, io_uring."""
 
-from agentrl.sandbox_checks.attempts import Attempt, program
+from agentrl_sandboxes.checks.attempts import Attempt, program
 
 PTRACE, MOUNT, USER_NAMESPACE, IO_URING = "ptrace", "mount", "new user namespaces", "io_uring"
 

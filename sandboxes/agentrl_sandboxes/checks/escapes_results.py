@@ -6,9 +6,8 @@ import signal
 import threading
 import time
 
-from agentrl.errors import AgentRLError
-from agentrl.sandbox import Sandbox
-from agentrl.sandbox_checks.attempts import PRELUDE, Attempt, Stage, program, within
+from agentrl import AgentRLError, Sandbox
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Stage, program, within
 
 EXIT_CODES, FILES = "fake exit codes in the output", "symlink and /proc tricks on put/get"
 

@@ -6,9 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 
-from agentrl.errors import ConfigError
-from agentrl.sandbox import ExecResult, Sandbox, SandboxLimits, SandboxProvider, SandboxSpec
-from agentrl.testing.report import CheckFailed, CheckSkipped, require
+from agentrl import (
+    CheckFailed,
+    CheckSkipped,
+    ConfigError,
+    ExecResult,
+    Sandbox,
+    SandboxLimits,
+    SandboxProvider,
+    SandboxSpec,
+    require,
+)
 
 _LIMITS = SandboxLimits(wall_s=20, memory_mib=256, disk_mib=64)
 
