@@ -16,7 +16,7 @@ import agentrl
 from agentrl import ConfigError, Host, SandboxSpec, Spec
 from agentrl.cli import main
 from agentrl.testing import check_part, kit
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
 from agentrl_sandboxes.checks.kit import ATTEMPTS
 from agentrl_sandboxes.checks.naive import Naive
 from agentrl_sandboxes.commands import sandbox

@@ -8,7 +8,7 @@ import pytest
 from sandbox_support import needs_bubblewrap, provider
 
 from agentrl import ConfigError, DataError, ExecResult, OutputStream, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
 from agentrl_sandboxes.checks import abilities, contract
 from agentrl_sandboxes.local import CONFIRMATION, Local
 

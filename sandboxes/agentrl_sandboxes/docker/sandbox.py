@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from agentrl import ConfigError, DataError, SandboxFault, SandboxSnapshot, SandboxSpec
-from agentrl_sandboxes.cell_sandbox import CellSandbox
-from agentrl_sandboxes.cells import Cell, CellGone, environment, job_limits, read_result
-from agentrl_sandboxes.docker_container import Container
+from agentrl_sandboxes.docker.container import Container
 from agentrl_sandboxes.inside.container import PLACES
-
-if TYPE_CHECKING:
-    from agentrl_sandboxes.docker import Docker
+from agentrl_sandboxes.supervised.jobs import environment, job_limits, read_result
+from agentrl_sandboxes.supervised.sandbox import CellSandbox
+from agentrl_sandboxes.supervised.supervisor import Cell, CellGone
 
 _LARGEST_ARCHIVE = 2**31
 
@@ -28,9 +26,19 @@ class ArchiveSnapshot(SandboxSnapshot):
 class DockerSandbox(CellSandbox):
     """See `agentrl.Sandbox`; made by `Docker.create`."""
 
-    def __init__(self, provider: Docker, container: Container, spec: SandboxSpec, base: bytes = b"") -> None:
-        super().__init__(spec, provider.abilities, warm=True)
-        self._provider, self._base = provider, base
+    def __init__(
+        self,
+        container: Container,
+        spec: SandboxSpec,
+        base: bytes,
+        *,
+        abilities: frozenset[str],
+        fork: Callable[[SandboxSpec, bytes], DockerSandbox],
+        measure: Callable[[DockerSandbox], dict[str, Any]],
+    ) -> None:
+        """`base`: an archive of files to begin with. `fork` makes a sandbox that begins with another one."""
+        super().__init__(spec, abilities, warm=True)
+        self._base, self._fork, self._measure = base, fork, measure
         self.container = container
         env = environment("/usr/bin/python3", {"PATH": container.path}, spec.env)
         container.stream.ask("begin", ttl_s=spec.ttl_s, env=env)
@@ -48,13 +56,13 @@ class DockerSandbox(CellSandbox):
 
     def fork(self) -> DockerSandbox:
         self._check_open()
-        return self._provider.adopt(self.spec, self._archive())
+        return self._fork(self.spec, self._archive())
 
     def reset(self) -> None:
         self._wipe(self._base)
 
     def grade(self) -> dict[str, Any]:
-        return self._provider.measure(self)
+        return self._measure(self)
 
     def close(self) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ from typing import Any
 
 from agentrl import ConfigError, SandboxFault
 
-_ROOM = str(Path(__file__).resolve().parent.parent)
+_ROOM = str(Path(__file__).resolve().parents[2])
 _START = f"import sys; sys.path.insert(0, {_ROOM!r}); from agentrl_sandboxes.inside import warden; sys.path.remove({_ROOM!r}); warden.main()"
 _START_S, _ANSWER_S = 30.0, 120.0
 _OLDEST_PYTHON = (3, 9)

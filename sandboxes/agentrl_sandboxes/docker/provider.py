@@ -1,4 +1,4 @@
-"""docker: sandboxes in hardened containers, each reached through one stream that stays open."""
+"""The provider of sandboxes in Docker containers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import agentrl
 from agentrl import ConfigError, SandboxFault, SandboxProvider, SandboxSpec
-from agentrl_sandboxes import docker_grading, docker_image, docker_reaper
-from agentrl_sandboxes.bubblewrap import PRELOAD
-from agentrl_sandboxes.docker_container import Build, Container
-from agentrl_sandboxes.docker_daemon import Daemon, need_library
-from agentrl_sandboxes.docker_sandbox import DockerSandbox
+from agentrl_sandboxes.docker import default_image, grade, reaper
+from agentrl_sandboxes.docker.container import Build, Container
+from agentrl_sandboxes.docker.daemon import Daemon, need_library
+from agentrl_sandboxes.docker.sandbox import DockerSandbox
+from agentrl_sandboxes.supervised.jobs import PRELOAD
 
 _IDLE_S = 600.0  # a container that was made ahead is not used after that
-
-
-@agentrl.hookimpl
-def register_sandboxes(register: Any) -> None:
-    register("docker", Docker)
 
 
 class Docker(SandboxProvider):
@@ -81,7 +75,9 @@ class Docker(SandboxProvider):
         image = spec.image or self._default_image()
         container = self._take_ahead(_key(image, spec)) or self._start(image, spec, 0.0)
         try:
-            sandbox = DockerSandbox(self, container, spec, base)
+            sandbox = DockerSandbox(
+                container, spec, base, abilities=self.abilities, fork=self.adopt, measure=self.measure
+            )
         except BaseException:
             container.close()
             raise
@@ -94,7 +90,7 @@ class Docker(SandboxProvider):
         return self.daemon.obstacle()
 
     def reap(self) -> list[str]:
-        return docker_reaper.reap(self.daemon)
+        return reaper.reap(self.daemon)
 
     def close(self) -> None:
         with self._lock:
@@ -112,13 +108,13 @@ class Docker(SandboxProvider):
         """The grade, measured once per profile and image: nothing else changes what is enforced."""
         key = f"{sandbox.spec.profile}:{sandbox.spec.image}"
         if key not in self._measured:
-            self._measured[key] = docker_grading.measure(sandbox, self.daemon)
+            self._measured[key] = grade.measure(sandbox, self.daemon)
         return {**self._measured[key], "profile": sandbox.spec.profile}
 
     def _default_image(self) -> str:
         with self._image_lock:
             if not self._image:
-                self._image = docker_image.ensure(self.daemon)
+                self._image = default_image.ensure(self.daemon)
             return self._image
 
     def _start(self, image: str, spec: SandboxSpec, idle_s: float) -> Container:

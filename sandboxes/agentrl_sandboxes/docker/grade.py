@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agentrl_sandboxes.docker_daemon import Daemon
-from agentrl_sandboxes.grading import apart, probe
+from agentrl_sandboxes.docker.daemon import Daemon
+from agentrl_sandboxes.docker.sandbox import DockerSandbox
 from agentrl_sandboxes.inside import seccomp
-
-if TYPE_CHECKING:
-    from agentrl_sandboxes.docker_sandbox import DockerSandbox
+from agentrl_sandboxes.supervised.probe import apart, probe
 
 
 def measure(sandbox: DockerSandbox, daemon: Daemon) -> dict[str, Any]:

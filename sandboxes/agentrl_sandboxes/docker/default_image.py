@@ -14,7 +14,7 @@ import tarfile
 from pathlib import Path
 
 from agentrl import ConfigError
-from agentrl_sandboxes.docker_daemon import Daemon
+from agentrl_sandboxes.docker.daemon import Daemon
 from agentrl_sandboxes.inside import jail
 
 REPOSITORY = "agentrl-sandbox"

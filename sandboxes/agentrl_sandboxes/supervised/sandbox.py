@@ -21,7 +21,8 @@ from agentrl import (
     SandboxSpec,
 )
 from agentrl_sandboxes.argv import argv_of
-from agentrl_sandboxes.cells import Cell, CellGone, job_limits, read_result
+from agentrl_sandboxes.supervised.jobs import job_limits, read_result
+from agentrl_sandboxes.supervised.supervisor import Cell, CellGone
 
 _LARGEST_GET_BYTES = 2**30
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from agentrl import ConfigError, SandboxFault, SandboxSpec
-from agentrl_sandboxes.docker_daemon import Daemon, explain
-from agentrl_sandboxes.docker_seccomp import profile
-from agentrl_sandboxes.docker_stream import Stream
+from agentrl_sandboxes.docker.daemon import Daemon, explain
+from agentrl_sandboxes.docker.seccomp_profile import profile
+from agentrl_sandboxes.docker.stream import Stream
 from agentrl_sandboxes.inside.container import PLACES
 
 LABEL, OWNER, EXPIRES = "agentrl.sandbox", "agentrl.owner", "agentrl.expires"
@@ -234,6 +234,6 @@ def _program() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("agentrl_sandboxes/__init__.py", "")
-        for path in sorted((Path(__file__).parent / "inside").glob("*.py")):
+        for path in sorted((Path(__file__).parents[1] / "inside").glob("*.py")):
             archive.write(path, f"agentrl_sandboxes/inside/{path.name}")
     return buffer.getvalue()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from agentrl import (
     ConfigError,
@@ -13,13 +13,12 @@ from agentrl import (
     SandboxSnapshot,
     SandboxSpec,
 )
-from agentrl_sandboxes.cell_sandbox import CellSandbox
-from agentrl_sandboxes.cells import Cell, CellGone, environment, job_limits, read_result
-from agentrl_sandboxes.snapshots import LayerSnapshot
-from agentrl_sandboxes.wardens import Keeper
-
-if TYPE_CHECKING:
-    from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap.keepers import Keepers
+from agentrl_sandboxes.bubblewrap.layers import LayerSnapshot
+from agentrl_sandboxes.bubblewrap.manager import Keeper
+from agentrl_sandboxes.supervised.jobs import environment, job_limits, read_result
+from agentrl_sandboxes.supervised.sandbox import CellSandbox
+from agentrl_sandboxes.supervised.supervisor import Cell, CellGone
 
 _PLACES = ("workspace", "tmp", "home/agent", "dev/shm")
 _LAYER_PLACES = {"workspace": "workspace", "tmp": "tmp", "home/agent": "home", "dev/shm": "shm"}
@@ -29,14 +28,24 @@ class BubblewrapSandbox(CellSandbox):
     """See `agentrl.Sandbox`; made by `Bubblewrap.create`."""
 
     def __init__(
-        self, provider: Bubblewrap, keeper: Keeper, spec: SandboxSpec, identity: int, base: Sequence[str]
+        self,
+        keepers: Keepers,
+        keeper: Keeper,
+        spec: SandboxSpec,
+        identity: int,
+        base: Sequence[str],
+        *,
+        abilities: frozenset[str],
+        fork: Callable[[SandboxSpec, int, Sequence[str]], BubblewrapSandbox],
+        measure: Callable[[BubblewrapSandbox], dict[str, Any]],
     ) -> None:
-        super().__init__(spec, provider.abilities, warm=not spec.root)  # its library may be missing in another root
-        self._provider = provider
+        """`base`: frozen layers to begin with. `fork` makes a sandbox that begins with others; `measure` gives the grade."""
+        super().__init__(spec, abilities, warm=not spec.root)  # its library may be missing in another root
+        self._keepers, self._fork, self._measure = keepers, fork, measure
         self._identity = identity
         self._lowers: tuple[str, ...] = tuple(base)
         self._keeper = keeper
-        self._book, self._identities = provider.book, provider.identities
+        self._book, self._identities = keepers.book, keepers.identities
         self._book.hold(self._lowers)
         try:
             answer, fds = self._keeper.ask("open", **self._opening(base))
@@ -55,7 +64,7 @@ class BubblewrapSandbox(CellSandbox):
             "limits": limits,
             "base": list(base),
             "ttl_s": self.spec.ttl_s,
-            "env": environment(self._provider.python, self.spec.env),
+            "env": environment(self._keepers.python, self.spec.env),
         }
 
     def snapshot(self) -> SandboxSnapshot:
@@ -75,7 +84,7 @@ class BubblewrapSandbox(CellSandbox):
     def fork(self) -> BubblewrapSandbox:
         snapshot = self.snapshot()
         assert isinstance(snapshot, LayerSnapshot)
-        return self._provider.adopt(self.spec, self._identity, snapshot.stack)
+        return self._fork(self.spec, self._identity, snapshot.stack)
 
     def reset(self) -> None:
         self._remount(None)
@@ -94,7 +103,7 @@ class BubblewrapSandbox(CellSandbox):
             self._put_back(cell)
 
     def grade(self) -> dict[str, Any]:
-        return self._provider.measure(self)
+        return self._measure(self)
 
     def close(self) -> None:
         with self._lock:
@@ -108,11 +117,11 @@ class BubblewrapSandbox(CellSandbox):
         self._book.release(self._lowers)
         dead = self._book.dead()
         try:
-            self._keeper.ask("close", next_id=self._provider.foresee(self._keeper), drop=dead)
-            self._provider.take_back(self._keeper)
+            self._keeper.ask("close", next_id=self._keepers.foresee(self._keeper), drop=dead)
+            self._keepers.take_back(self._keeper)
         except SandboxFault:  # it is gone already, and what it kept with it
             self._book.still_dead(dead)
-            self._provider.discard(self._keeper)
+            self._keepers.discard(self._keeper)
         self._identities.give_back(self._identity)
 
     def _end_cell(self, cell: Cell) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from agentrl import SandboxFault
-from agentrl_sandboxes.docker_container import EXPIRES, LABEL, OWNER, owner_is_gone, remove
-from agentrl_sandboxes.docker_daemon import Daemon, explain
+from agentrl_sandboxes.docker.container import EXPIRES, LABEL, OWNER, owner_is_gone, remove
+from agentrl_sandboxes.docker.daemon import Daemon, explain
 
 _GRACE_S = 5.0
 
