@@ -130,6 +130,9 @@ from .runs.run import (
     train as train,
 )
 from .sandbox import (
+    Command as Command,
+)
+from .sandbox import (
     ExecResult as ExecResult,
 )
 from .sandbox import (
@@ -137,6 +140,9 @@ from .sandbox import (
 )
 from .sandbox import (
     FileTree as FileTree,
+)
+from .sandbox import (
+    Output as Output,
 )
 from .sandbox import (
     OutputStream as OutputStream,

@@ -71,8 +71,8 @@ class Lossy(Bubblewrap):
 
     def create(self, spec: SandboxSpec | None = None) -> Any:
         sandbox = super().create(spec)
-        run = sandbox.exec
-        sandbox.exec = lambda *args, **kwargs: dataclasses.replace(run(*args, **kwargs), exit_code=0)  # type: ignore[method-assign]
+        run = sandbox.run
+        sandbox.run = lambda *args, **kwargs: dataclasses.replace(run(*args, **kwargs), exit_code=0)  # type: ignore[method-assign]
         return sandbox
 
 

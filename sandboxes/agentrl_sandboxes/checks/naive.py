@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from agentrl import ExecResult, FileTree, OutputStream, Sandbox, SandboxProvider, SandboxSpec
+from agentrl import Command, ExecResult, FileTree, Output, OutputStream, Sandbox, SandboxProvider, SandboxSpec
 
 _MARKER = re.compile(rb"__EXIT:(\d+)")
 
@@ -48,26 +48,17 @@ class NaiveSandbox(Sandbox):
         self._leaks = leaks
         self.folder = Path(tempfile.mkdtemp(prefix="agentrl-naive-"))
 
-    def exec(
-        self,
-        command: Sequence[str] | str,
-        *,
-        stdin: bytes = b"",
-        cwd: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        on_output: Any = None,
-    ) -> ExecResult:
-        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+    def run(self, command: Command, *, on_output: Output | None = None) -> ExecResult:
+        argv = list(command.argv)
         if argv[0] == "python3":
             argv[:1] = [sys.executable, "-S"]  # without the packages of this environment it starts sooner
         line = '"$@"; code=$?; echo; echo "__EXIT:$code"; exit $code'  # the program can print such a line, too
         process = subprocess.Popen(
-            ["sh", "-c", line, "sh", *argv], cwd=self.folder / cwd, env={**os.environ, **(env or {}), "CONTROL": "1"},
+            ["sh", "-c", line, "sh", *argv], cwd=self.folder / command.cwd, env={**os.environ, **command.env, "CONTROL": "1"},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=self._leaks,
         )  # fmt: skip
         try:
-            out, err = process.communicate(stdin, timeout_s or self.spec.limits.wall_s)
+            out, err = process.communicate(command.stdin, command.timeout_s or self.spec.limits.wall_s)
         except subprocess.TimeoutExpired:
             process.terminate()  # the shell; what it started lives on
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from agentrl import DataError
+from agentrl import Command, DataError
 
 LARGEST_MESSAGE = 2**30
 
@@ -49,3 +49,19 @@ def split_files(index: list[list[Any]], payload: bytes) -> dict[str, bytes]:
 def index_of(files: Mapping[str, bytes]) -> list[list[Any]]:
     """What `split_files` takes."""
     return [[path, len(data)] for path, data in files.items()]
+
+
+def command_data(command: Command) -> dict[str, Any]:
+    """JSON-able, but for the standard input, which crosses as payload."""
+    return {
+        "argv": list(command.argv), "cwd": command.cwd, "env": dict(command.env), "timeout_s": command.timeout_s,
+        "snippet": command.snippet,
+    }  # fmt: skip
+
+
+def read_command(data: Mapping[str, Any], stdin: bytes) -> Command:
+    """What `command_data` wrote. Raises DataError for anything else."""
+    try:
+        return Command(**{**data, "argv": tuple(data["argv"]), "stdin": stdin})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"this is no command: {type(error).__name__}: {error}") from error

@@ -8,13 +8,15 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from agentrl import (
+    Command,
     ConfigError,
     ExecResult,
     FileTree,
+    Output,
     Sandbox,
     SandboxFault,
     SandboxProvider,
@@ -23,6 +25,7 @@ from agentrl import (
     SandboxSpec,
 )
 from agentrl_sandboxes.pool.connection import Link, PoolBusy
+from agentrl_sandboxes.pool.messages import command_data
 
 _GRACE_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
@@ -142,31 +145,10 @@ class PoolSandbox(Sandbox):
         self._lock = threading.Lock()
         self._closed = False
 
-    def exec(
-        self,
-        command: Sequence[str] | str,
-        *,
-        stdin: bytes = b"",
-        cwd: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        on_output: Any = None,
-    ) -> ExecResult:
-        wanted = command if isinstance(command, str) else [str(part) for part in command]
-        return self._run(False, wanted, {"cwd": cwd, "env": env}, stdin, timeout_s, on_output)
-
-    def python(
-        self,
-        code: str,
-        *,
-        args: Sequence[str] = (),
-        stdin: bytes = b"",
-        cwd: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        on_output: Any = None,
-    ) -> ExecResult:
-        return self._run(True, code, {"cwd": cwd, "env": env, "args": list(args)}, stdin, timeout_s, on_output)
+    def run(self, command: Command, *, on_output: Output | None = None) -> ExecResult:
+        request = {"command": command_data(command), "listens": on_output is not None}
+        header, _ = self.ask("run", request, command.stdin, self.patience_s(command.timeout_s), on_output)
+        return ExecResult.from_data(header["result"])
 
     def session(
         self, kind: Literal["python", "shell"], *, cwd: str = "", env: Mapping[str, str] | None = None
@@ -233,21 +215,6 @@ class PoolSandbox(Sandbox):
     def patience_s(self, timeout_s: float | None) -> float:
         """How long an answer may take: a pool that is later is lost."""
         return min(timeout_s or self.spec.limits.wall_s, self.spec.limits.wall_s) + _GRACE_S
-
-    def _run(
-        self,
-        python: bool,
-        command: Sequence[str] | str,
-        arguments: dict[str, Any],
-        stdin: bytes,
-        timeout_s: float | None,
-        on_output: Any,
-    ) -> ExecResult:
-        arguments["env"] = dict(arguments["env"] or {})
-        arguments["timeout_s"] = timeout_s
-        request = {"python": python, "command": command, "arguments": arguments, "listens": on_output is not None}
-        header, _ = self.ask("run", request, stdin, self.patience_s(timeout_s), on_output)
-        return ExecResult.from_data(header["result"])
 
 
 class _PoolSession(SandboxSession):

@@ -27,7 +27,14 @@ from agentrl import (
     Spec,
     default_host,
 )
-from agentrl_sandboxes.pool.messages import LARGEST_MESSAGE, index_of, pack_message, split_files, unpack_message
+from agentrl_sandboxes.pool.messages import (
+    LARGEST_MESSAGE,
+    index_of,
+    pack_message,
+    read_command,
+    split_files,
+    unpack_message,
+)
 from agentrl_sandboxes.pool.slots import Busy, Places
 
 _AT_ONCE = 64  # requests of one connection
@@ -161,13 +168,10 @@ class Visit:
         return {"sandbox": self._keep(self._sandbox(header).fork)}, b""
 
     def run(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-        """`exec` and `python`."""
         sandbox, number = self._sandbox(header), header["id"]
         listen = self._listen(number) if header["listens"] else None
-        arguments: dict[str, Any] = {**header["arguments"], "stdin": payload, "on_output": listen}
         try:
-            run = sandbox.python if header["python"] else sandbox.exec
-            return {"result": run(header["command"], **arguments).to_data()}, b""
+            return {"result": sandbox.run(read_command(header["command"], payload), on_output=listen).to_data()}, b""
         finally:
             self._listeners.pop(number, None)
 

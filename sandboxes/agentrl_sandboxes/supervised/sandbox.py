@@ -7,20 +7,21 @@ import dataclasses
 import json
 import threading
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from agentrl import (
+    Command,
     ConfigError,
     DataError,
     ExecResult,
     FileTree,
+    Output,
     Sandbox,
     SandboxFault,
     SandboxSession,
     SandboxSpec,
 )
-from agentrl_sandboxes.argv import argv_of
 from agentrl_sandboxes.supervised.jobs import job_limits, read_result
 from agentrl_sandboxes.supervised.supervisor import Cell, CellGone
 
@@ -47,34 +48,12 @@ class CellSandbox(Sandbox):
     def _end_cell(self, cell: Cell) -> dict[str, Any]:
         """End a cell with all that runs there, and say why it was gone, if it was: see `_why_gone`."""
 
-    def exec(
-        self,
-        command: Sequence[str] | str,
-        *,
-        stdin: bytes = b"",
-        cwd: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        on_output: Any = None,
-    ) -> ExecResult:
-        return self._program("argv", {"argv": argv_of(command)}, stdin, cwd, env, timeout_s, on_output)
-
-    def python(
-        self,
-        code: str,
-        *,
-        args: Sequence[str] = (),
-        stdin: bytes = b"",
-        cwd: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        on_output: Any = None,
-    ) -> ExecResult:
-        if not self._warm:
-            return super().python(
-                code, args=args, stdin=stdin, cwd=cwd, env=env, timeout_s=timeout_s, on_output=on_output
-            )
-        return self._program("python", {"code": code, "args": list(args)}, stdin, cwd, env, timeout_s, on_output)
+    def run(self, command: Command, *, on_output: Output | None = None) -> ExecResult:
+        limits = job_limits(self.spec.limits, command.timeout_s)
+        warm = command.snippet and self._warm
+        job = {"kind": "python" if warm else "argv", **_place(command.cwd), "limits": limits, "stream": bool(on_output)}
+        what = {"code": command.argv[2], "args": command.argv[3:]} if warm else {"argv": command.argv}
+        return self._run(job, {**what, "env": dict(command.env)}, command.stdin, on_output)
 
     def session(
         self, kind: Literal["python", "shell"], *, cwd: str = "", env: Mapping[str, str] | None = None
@@ -104,20 +83,6 @@ class CellSandbox(Sandbox):
             at += size
         return FileTree(files, index["refused"])
 
-    def _program(
-        self,
-        kind: str,
-        private: dict[str, Any],
-        stdin: bytes,
-        cwd: str,
-        env: Mapping[str, str] | None,
-        timeout_s: float | None,
-        on_output: Any,
-    ) -> ExecResult:
-        limits = job_limits(self.spec.limits, timeout_s)
-        job = {"kind": kind, **_place(cwd), "limits": limits, "stream": on_output is not None}
-        return self._run(job, {**private, "env": dict(env or {})}, stdin, on_output)
-
     def _trusted(self, kind: str, private: dict[str, Any], payload: bytes, head: int) -> ExecResult:
         """Run code of our own in here, as the program's user: at worst it sees what the program could see anyway."""
         return self._run(self._trusted_job(kind, head), private, payload)
@@ -127,7 +92,9 @@ class CellSandbox(Sandbox):
         limits.update(head=head, tail=0, flood_bytes=head + 2**20)
         return {"kind": kind, **_place(""), "limits": limits}
 
-    def _run(self, job: dict[str, Any], private: dict[str, Any], payload: bytes, on_output: Any = None) -> ExecResult:
+    def _run(
+        self, job: dict[str, Any], private: dict[str, Any], payload: bytes, on_output: Output | None = None
+    ) -> ExecResult:
         cell = self._take()
         try:
             return read_result(*cell.run(job, private, payload, on_output))
