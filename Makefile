@@ -42,7 +42,7 @@ bubblewrap:
 	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends bubblewrap >/dev/null; } \
 		|| echo "bubblewrap is not installed, and this may not install it: sudo apt-get install bubblewrap (dnf, pacman likewise)"
-	@test ! -x $(BIN)/python || $(BIN)/python -c 'from agentrl_sandboxes import doctor; print(doctor.obstacle() or "bubblewrap works here")'
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from agentrl_sandboxes.bubblewrap import preflight; print(preflight.obstacle() or "bubblewrap works here")'
 
 # The long forms too: two hundred sandboxes at once, every attempt to escape, the whole contract through a pool.
 test-sandboxes: .venv/ready bubblewrap

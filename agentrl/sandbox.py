@@ -21,10 +21,10 @@ Status = Literal[
     "killed",
     "infrastructure",
 ]
-"""How a program ended. `infrastructure` is never returned by `exec`: a fault of machinery raises SandboxFault."""
+"""How a program ended. `infrastructure` is never returned by `run`: a fault of machinery raises SandboxFault."""
 
 Output = Callable[[Literal["stdout", "stderr"], bytes], None]
-"""What `exec` calls with each piece of output as it comes."""
+"""What `run` calls with each piece of output as it comes."""
 
 ABILITIES: Mapping[str, str] = {
     "python_session": "`session('python')`: an interpreter whose variables survive between calls",
@@ -85,6 +85,40 @@ class SandboxSpec:
                 if name not in allowed:
                     raise ConfigError(f"a sandbox spec has no {name!r}. {did_you_mean(name, allowed)}")
         return cls(**{**data, "limits": SandboxLimits(**data.get("limits", {}))})
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One program to run, and what it is given. Raises ConfigError without a program.
+
+    >>> Command.of("ls | wc", cwd="src").argv, Command.of(["ls", "-l"]).argv
+    (('sh', '-c', 'ls | wc'), ('ls', '-l'))
+    """
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    cwd: str = ""  # relative to the workspace
+    env: Mapping[str, str] = field(default_factory=dict)  # environment variables, added to the spec's
+    timeout_s: float | None = None  # seconds; the limit `wall_s` of the spec holds all the same
+    snippet: bool = False  # argv is `python3 -c CODE ARGUMENT…`, which a warm interpreter may run as well
+
+    def __post_init__(self) -> None:
+        if not self.argv:
+            raise ConfigError("an empty command; give a program and its arguments, or a line for the shell")
+
+    @classmethod
+    def of(
+        cls,
+        program: Sequence[str] | str,
+        *,
+        stdin: bytes = b"",
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Command:
+        """From a program with its arguments, or a line for `sh -c`."""
+        argv = ("sh", "-c", program) if isinstance(program, str) else tuple(str(part) for part in program)
+        return cls(argv, stdin, cwd, dict(env or {}), timeout_s)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -216,9 +250,12 @@ class Sandbox(ABC):
     abilities: frozenset[str]
 
     @abstractmethod
+    def run(self, command: Command, *, on_output: Output | None = None) -> ExecResult:
+        """Run a program. When it ends, everything it started is killed. `on_output` gets the output as it comes."""
+
     def exec(
         self,
-        command: Sequence[str] | str,
+        program: Sequence[str] | str,
         *,
         stdin: bytes = b"",
         cwd: str = "",
@@ -226,10 +263,8 @@ class Sandbox(ABC):
         timeout_s: float | None = None,
         on_output: Output | None = None,
     ) -> ExecResult:
-        """Run a program: an argv, or a string for `sh -c`. When it ends, everything it started is killed.
-
-        `cwd` is relative to the workspace. `env` is added to the spec's. `on_output` gets the output as it comes.
-        """
+        """`run` for a program with its arguments, or a line for `sh -c`; see `Command`."""
+        return self.run(Command.of(program, stdin=stdin, cwd=cwd, env=env, timeout_s=timeout_s), on_output=on_output)
 
     def python(
         self,
@@ -242,9 +277,9 @@ class Sandbox(ABC):
         timeout_s: float | None = None,
         on_output: Output | None = None,
     ) -> ExecResult:
-        """Run Python code as `python3 -c` would; nothing of it is seen by the next run, save files."""
-        argv = ["python3", "-c", code, *args]
-        return self.exec(argv, stdin=stdin, cwd=cwd, env=env, timeout_s=timeout_s, on_output=on_output)
+        """`run` for Python code, as `python3 -c` would; nothing of it is seen by the next run, save files."""
+        argv = ("python3", "-c", code, *args)
+        return self.run(Command(argv, stdin, cwd, dict(env or {}), timeout_s, snippet=True), on_output=on_output)
 
     def session(
         self, kind: Literal["python", "shell"], *, cwd: str = "", env: Mapping[str, str] | None = None

@@ -234,7 +234,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def served(stack: contextlib.ExitStack) -> dict[str, Any]:
     """A pool of bubblewrap sandboxes on the loopback, and how to reach it."""
-    from agentrl.sandbox_serve import PoolServer, PoolSettings
+    from agentrl_sandboxes.pool.server import PoolServer, PoolSettings
 
     server = PoolServer(PoolSettings(port=0))
     stack.callback(server.close)

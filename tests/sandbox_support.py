@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
 
 ROOT = Path(__file__).parents[1]
 OBSTACLE = Bubblewrap().obstacle()
@@ -31,6 +31,6 @@ def worker_env() -> dict[str, str]:
 @functools.cache
 def docker_obstacle() -> str:
     """Why there is no Docker here; asked once."""
-    from agentrl_sandboxes.docker import Docker
+    from agentrl_sandboxes.docker.provider import Docker
 
     return Docker(timeout_s=5.0).obstacle()

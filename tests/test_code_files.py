@@ -21,7 +21,7 @@ from agentrl import ConfigError, DataError, EnvironmentFault
 from agentrl_envs.code.formats import humaneval
 from agentrl_envs.code.problems import Call, Script
 from agentrl_envs.code.world import Code
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
 
 HUMANEVAL = {
     "task_id": "HumanEval/900",

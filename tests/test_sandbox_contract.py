@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 from sandbox_support import needs_bubblewrap, provider
 
-from agentrl import ConfigError, DataError, ExecResult, OutputStream, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl.sandbox_checks import abilities, contract
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl import Command, ConfigError, DataError, ExecResult, OutputStream, SandboxFault, SandboxLimits, SandboxSpec
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
+from agentrl_sandboxes.checks import abilities, contract
 from agentrl_sandboxes.local import CONFIRMATION, Local
 
 CHECKS = {**contract.CHECKS, **abilities.CHECKS}
@@ -120,6 +120,27 @@ def test_a_fault_is_recorded_as_infrastructure_and_never_ok() -> None:
 def test_a_cut_stream_says_how_much_is_missing() -> None:
     assert OutputStream(b"ab", b"yz", 10).text == "ab\n[6 bytes left out]\nyz"
     assert len(repr(OutputStream(b"x" * 10_000, b"", 10_000))) < 400
+
+
+@needs_bubblewrap
+def test_exec_and_python_are_short_forms_of_a_command() -> None:
+    code = "import os, sys; print(os.getcwd(), sys.argv, sys.stdin.read(), os.environ['A'])"
+    given = {"stdin": b"in", "cwd": "/tmp", "env": {"A": "b"}, "timeout_s": 5.0}
+    argv = ("python3", "-c", code, "x")
+    with provider().create() as sandbox:
+        results = [
+            sandbox.run(Command(argv, **given, snippet=True)),
+            sandbox.run(Command(argv, **given)),
+            sandbox.exec(argv, **given),
+            sandbox.python(code, args=["x"], **given),
+        ]
+    assert {result.stdout.text for result in results} == {"/tmp ['-c', 'x'] in b\n"}
+
+
+@pytest.mark.parametrize("program", [[], ()])
+def test_a_command_has_a_program(program: list[str]) -> None:
+    with pytest.raises(ConfigError, match="give a program"):
+        Command.of(program)
 
 
 @needs_bubblewrap

@@ -22,13 +22,16 @@ import pytest
 from sandbox_support import docker_obstacle, worker_env
 
 from agentrl import ConfigError, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl.sandbox_checks import ATTEMPTS, abilities, contract
-from agentrl.sandbox_checks.attempts import Attempt, Stage
-from agentrl.sandbox_checks.scene import Scene
-from agentrl_sandboxes import docker_container, docker_image, docker_seccomp
-from agentrl_sandboxes.docker import Docker
-from agentrl_sandboxes.docker_daemon import Breaker, Daemon
-from agentrl_sandboxes.docker_stream import Stream
+from agentrl_sandboxes.checks import abilities, contract
+from agentrl_sandboxes.checks.attempts import Attempt, Stage
+from agentrl_sandboxes.checks.kit import ATTEMPTS
+from agentrl_sandboxes.checks.scene import Scene
+from agentrl_sandboxes.docker import container as docker_container
+from agentrl_sandboxes.docker import default_image as docker_image
+from agentrl_sandboxes.docker import seccomp_profile as docker_seccomp
+from agentrl_sandboxes.docker.daemon import Breaker, Daemon
+from agentrl_sandboxes.docker.provider import Docker
+from agentrl_sandboxes.docker.stream import Stream
 from agentrl_sandboxes.inside import mux, seccomp
 
 CHECKS = {**contract.CHECKS, **abilities.CHECKS}
@@ -261,8 +264,8 @@ def test_an_image_without_python_is_said_with_what_to_do(api: Any) -> None:
 WORKER = """
 import time
 from agentrl import SandboxSpec
-from agentrl_sandboxes.docker import Docker
-from agentrl_sandboxes.docker_container import owner
+from agentrl_sandboxes.docker.provider import Docker
+from agentrl_sandboxes.docker.container import owner
 provider = Docker(warm=1)
 sandbox = provider.create(SandboxSpec(labels={"test": "worker"}))
 print(owner(), sandbox.container.id, flush=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from sandbox_support import needs_bubblewrap, provider
 
-from agentrl.sandbox_checks import ATTEMPTS, check_sandbox, succeeds_unprotected
-from agentrl.sandbox_checks.attempts import Attempt, Stage
-from agentrl.sandbox_checks.naive import Naive
-from agentrl.sandbox_checks.scene import Scene
+from agentrl_sandboxes.checks.attempts import Attempt, Stage
+from agentrl_sandboxes.checks.kit import ATTEMPTS, check_provider, succeeds_unprotected
+from agentrl_sandboxes.checks.naive import Naive
+from agentrl_sandboxes.checks.scene import Scene
 
 KINDS = {
     "read host files", "see host processes", "reach any network", "ptrace", "mount", "new user namespaces", "io_uring",
@@ -67,5 +67,5 @@ def test_a_sandbox_that_holds_nothing_fails_the_kit_unless_it_says_so() -> None:
 
     chosen = [a for a in ATTEMPTS if a.kind in ("read host files", "new user namespaces") and a.control == "naive"]
     for claims, verdict in ((Boasting(), "failed"), (Naive(), "skipped")):
-        report = check_sandbox(claims, attempts=chosen[:3], contract=False)
+        report = check_provider(claims, attempts=chosen[:3], contract=False)
         assert {result.verdict for result in report.results} == {verdict}

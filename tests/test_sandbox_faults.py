@@ -17,15 +17,15 @@ import pytest
 from sandbox_support import ROOT, needs_bubblewrap, needs_root, worker_env
 
 from agentrl import SandboxFault, SandboxLimits, SandboxSpec
-from agentrl_sandboxes import reaper
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap import reaper
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
 from agentrl_sandboxes.inside import cgroups
 
 pytestmark = needs_bubblewrap
 
 WORKER = """
 import sys, threading, time
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
 provider = Bubblewrap()
 sandboxes = [provider.create() for _ in range(3)]
 sessions = [sandbox.session("python") for sandbox in sandboxes]
@@ -34,7 +34,7 @@ for session in sessions:
 for sandbox in sandboxes:
     threading.Thread(target=sandbox.exec, args=("sleep 300",), daemon=True).start()
 time.sleep(0.3)
-print(provider._warden.facts["family"], flush=True)
+print(provider.family, flush=True)
 time.sleep(300)
 """
 
@@ -132,8 +132,7 @@ def test_closing_a_provider_leaves_nothing_behind() -> None:
     snapshot = made[2].snapshot()
     child = made[2].fork()
     assert child.exec("true").ok
-    assert provider._warden is not None
-    family = provider._warden.facts["family"]
+    family = provider.family
     provider.close()
     assert not remains(family)
     del snapshot
@@ -146,8 +145,7 @@ def test_closing_a_provider_leaves_nothing_behind() -> None:
 def test_lives_leave_no_processes_groups_mounts_or_descriptors() -> None:
     with Bubblewrap() as provider:
         provider.create().close()
-        assert provider._warden is not None
-        family = str(provider._warden.facts["family"])
+        family = provider.family
         porter = int(family.split("-")[1])
 
         def count() -> tuple[int, int, int]:
@@ -179,8 +177,7 @@ def test_lives_leave_no_processes_groups_mounts_or_descriptors() -> None:
 def test_a_keeper_that_dies_is_infrastructure_and_not_a_result() -> None:
     with Bubblewrap() as provider:
         sandbox = provider.create()
-        assert provider._warden is not None
-        warden = family_processes(int(provider._warden.facts["family"].split("-")[1]))[1]
+        warden = family_processes(int(provider.family.split("-")[1]))[1]
         keepers = family_processes(warden)[1:]
         for pid in keepers:
             with contextlib.suppress(ProcessLookupError):
@@ -196,8 +193,7 @@ def test_a_keeper_that_dies_is_infrastructure_and_not_a_result() -> None:
 def test_a_warden_that_dies_is_infrastructure_too() -> None:
     provider = Bubblewrap()
     sandbox = provider.create()
-    assert provider._warden is not None
-    family = provider._warden.facts["family"]
+    family = provider.family
     warden = family_processes(int(family.split("-")[1]))[1]
     os.kill(warden, signal.SIGKILL)
     assert until(lambda: not Path(f"/proc/{warden}").exists())
@@ -222,7 +218,7 @@ def test_a_full_disk_inside_is_the_programs_own_problem() -> None:
 
 
 def test_a_machine_without_room_for_a_warden_is_infrastructure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("agentrl_sandboxes.bubblewrap._state_folder", lambda: str(tmp_path / "gone"))
+    monkeypatch.setattr("agentrl_sandboxes.bubblewrap.keepers._state_folder", lambda: str(tmp_path / "gone"))
     with Bubblewrap() as provider, pytest.raises(SandboxFault, match="No such file"):
         provider.create()
 
@@ -261,8 +257,8 @@ def test_an_ordinary_user_gets_sandboxes_too(tmp_path: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o055)
     code = textwrap.dedent("""
         import json, os, sys
-        from agentrl.sandbox_checks import CHECKS
-        from agentrl_sandboxes.bubblewrap import Bubblewrap
+        from agentrl_sandboxes.checks.kit import CHECKS
+        from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
         assert os.getuid() == 60001
         with Bubblewrap() as provider:
             if provider.obstacle():

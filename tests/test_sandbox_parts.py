@@ -14,11 +14,11 @@ from sandbox_support import needs_bubblewrap, needs_root, provider
 
 from agentrl import ConfigError, SandboxSpec
 from agentrl.sandbox import SandboxLimits
-from agentrl_sandboxes import doctor
-from agentrl_sandboxes.bubblewrap import Bubblewrap
+from agentrl_sandboxes.bubblewrap import preflight
+from agentrl_sandboxes.bubblewrap.manager import find_python
+from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
 from agentrl_sandboxes.inside import files, frames, seccomp
 from agentrl_sandboxes.inside.capture import Capture
-from agentrl_sandboxes.wardens import find_python
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 X86, ARM = 0xC000003E, 0xC00000B7
@@ -166,7 +166,7 @@ def test_files_are_put_beside_links_and_not_through_them(tmp_path: Path) -> None
 
 
 def test_the_doctor_names_the_program_that_is_missing() -> None:
-    assert "apt-get install bubblewrap" in doctor.obstacle("no-such-bwrap")
+    assert "apt-get install bubblewrap" in preflight.obstacle("no-such-bwrap")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_doctor_names_the_program_that_is_missing() -> None:
 def test_the_doctor_reads_the_kernels_settings(setting: str, value: str, advice: str, tmp_path: Path) -> None:
     (tmp_path / setting).parent.mkdir()
     (tmp_path / setting).write_text(f"{value}\n")
-    assert advice in doctor.explain(str(tmp_path))
+    assert advice in preflight.explain(str(tmp_path))
 
 
 def test_a_bwrap_that_fails_is_an_obstacle_with_its_own_words(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_bwrap_that_fails_is_an_obstacle_with_its_own_words(tmp_path: Path) ->
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(folder.stat().st_mode | 0o755)
     fake.chmod(0o755)
-    said = doctor.obstacle(str(fake))
+    said = preflight.obstacle(str(fake))
     assert "No permissions to create new namespace" in said
     with pytest.raises(ConfigError, match="does not work on this machine"):
         Bubblewrap(bwrap=str(fake)).create()

@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 from sandbox_support import needs_bubblewrap, worker_env
 
-from agentrl import ConfigError, DataError, SandboxFault, SandboxLimits, SandboxSpec, pack_message, unpack_message
-from agentrl.sandbox_checks import abilities, check_sandbox, contract, escapes_results
-from agentrl.sandbox_places import Busy, Places
-from agentrl.sandbox_serve import PoolServer, PoolSettings
-from agentrl_sandboxes.pool import Pool
+from agentrl import ConfigError, DataError, SandboxFault, SandboxLimits, SandboxSpec
+from agentrl_sandboxes.checks import abilities, contract, escapes_results
+from agentrl_sandboxes.checks.kit import check_provider
+from agentrl_sandboxes.pool.messages import pack_message, unpack_message
+from agentrl_sandboxes.pool.provider import Pool
+from agentrl_sandboxes.pool.server import PoolServer, PoolSettings
+from agentrl_sandboxes.pool.slots import Busy, Places
 
 pytest.importorskip("websockets")
 CHECKS = {**contract.CHECKS, **abilities.CHECKS}
@@ -42,7 +44,14 @@ class Served:
     """`agentrl sandbox serve` in a process of its own."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-c", "from agentrl.sandbox_cli import sandbox; sandbox()", "serve", "--port", "0"]
+        command = [
+            sys.executable,
+            "-c",
+            "from agentrl_sandboxes.commands import sandbox; sandbox()",
+            "serve",
+            "--port",
+            "0",
+        ]
         self.process = subprocess.Popen(
             [*command, *arguments], stdout=subprocess.PIPE, text=True, env={**worker_env(), "AGENTRL_POOL_TOKEN": TOKEN}
         )
@@ -110,7 +119,7 @@ def test_a_pool_keeps_the_contract(check: str, pool: Pool) -> None:
 
 @needs_bubblewrap
 def test_what_comes_out_of_a_pool_cannot_be_faked_either(pool: Pool) -> None:
-    report = check_sandbox(pool, attempts=escapes_results.ATTEMPTS, contract=False)
+    report = check_provider(pool, attempts=escapes_results.ATTEMPTS, contract=False)
     assert report.passed, [result for result in report.results if result.verdict == "failed"]
 
 
@@ -203,7 +212,7 @@ def test_a_worker_that_dies_is_infrastructure_and_is_replaced(small: PoolServer)
 def test_a_client_that_is_killed_leaves_nothing_in_the_pool(small: PoolServer) -> None:
     code = f"""
 import threading, time
-from agentrl_sandboxes.pool import Pool
+from agentrl_sandboxes.pool.provider import Pool
 pool = Pool(url={small.url!r}, token={small.token!r})
 made = [pool.create() for _ in range(2)]
 threading.Thread(target=made[0].exec, args=("sleep 300",), daemon=True).start()

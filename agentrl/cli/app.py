@@ -13,7 +13,6 @@ import click
 from agentrl.cli.scaffold import new
 from agentrl.errors import AgentRLError, ConfigError, did_you_mean
 from agentrl.parts.hookspecs import KINDS
-from agentrl.sandbox_cli import sandbox
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -27,6 +26,10 @@ class _Group(click.Group):
             _host().manager.hook.register_commands(cli=self)
             found = super().get_command(ctx, cmd_name)
         return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        _host().manager.hook.register_commands(cli=self)
+        return super().list_commands(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if self.get_command(ctx, args[0]) is None:
@@ -174,10 +177,6 @@ def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -
     host = _host()
     spec = Spec.from_table(kind, read_tables({"part": {"name": name}}, [f"part.{s}" for s in settings])["part"])
     check(spec, host)
-    if kind == "sandbox":
-        from agentrl.sandbox_cli import check_and_say
-
-        sys.exit(check_and_say(host.build(spec), name, as_json=as_json))
     report = run_kit(spec, host)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
@@ -335,7 +334,6 @@ def _host() -> Any:
 
 
 main.add_command(new)
-main.add_command(sandbox)
 
 
 if __name__ == "__main__":

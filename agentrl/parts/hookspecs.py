@@ -102,6 +102,11 @@ def register_columns(declare: Declare) -> None:
 
 
 @hookspec
+def register_kits(register: Register) -> None:
+    """Offer kits: `register("sandbox", "module:check")` checks parts of a kind by `check(make, *, name) -> Report`."""
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the `agentrl` command line (`cli` is a click.Group)."""
 

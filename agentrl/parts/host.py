@@ -22,6 +22,8 @@ from agentrl.parts.settings import Part, check_settings, parameters_of
 from agentrl.parts.wiring import Scope, build, check_signature, nested_specs
 
 GROUP = "agentrl"
+OFFERS = {**{name: kind.hook for name, kind in KINDS.items()}, "kit": "register_kits"}
+"""Everything that is offered by name → the hook that offers it: parts of each kind, and kits."""
 HOOKS = frozenset(
     name
     for name, value in vars(hookspecs).items()
@@ -56,7 +58,7 @@ class Host:
         self._extra = dict(extra or {})
         self.manager = _Manager("agentrl")
         self.manager.add_hookspecs(hookspecs)
-        self.registries = {kind: Registry(kind) for kind in KINDS}
+        self.registries = {kind: Registry(kind) for kind in OFFERS}
         self.broken: dict[str, str] = {}
         self.columns: dict[str, Column] = dict(COLUMNS)
         self._declared_by: dict[str, str] = {}
@@ -148,9 +150,9 @@ class Host:
             self._check_hooks(name, plugin)
             self.manager.register(plugin, name=name)
             hooked = {caller.name for caller in self.manager.get_hookcallers(plugin) or ()}
-            for kind, description in KINDS.items():
-                if description.hook in hooked:
-                    getattr(plugin, description.hook)(functools.partial(self._offer, kind, name))
+            for kind, hook in OFFERS.items():
+                if hook in hooked:
+                    getattr(plugin, hook)(functools.partial(self._offer, kind, name))
             if "register_columns" in hooked:
                 getattr(plugin, "register_columns")(functools.partial(self._declare, name))  # noqa: B009
         except Exception as error:  # what a plugin does in its hooks is its own business; it alone is switched off

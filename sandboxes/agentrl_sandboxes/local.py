@@ -11,24 +11,25 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import agentrl
 from agentrl import (
+    Command,
     ConfigError,
     DataError,
     ExecResult,
     ExecUsage,
     FileTree,
+    Output,
     OutputStream,
     Sandbox,
     SandboxFault,
     SandboxProvider,
     SandboxSpec,
 )
-from agentrl_sandboxes.commands import argv_of
 from agentrl_sandboxes.inside import files as inside_files
 from agentrl_sandboxes.pump import Pump
 
@@ -89,25 +90,15 @@ class LocalSandbox(Sandbox):
         self._lock = threading.Lock()
         self._closed = False
 
-    def exec(
-        self,
-        command: Sequence[str] | str,
-        *,
-        stdin: bytes = b"",
-        cwd: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        on_output: Any = None,
-    ) -> ExecResult:
-        argv = argv_of(command)
+    def run(self, command: Command, *, on_output: Output | None = None) -> ExecResult:
         if self._closed:
             raise SandboxFault("this sandbox is closed")
-        variables = {**os.environ, **self.spec.env, **(env or {})}
+        variables = {**os.environ, **self.spec.env, **command.env}
         began = time.monotonic()
         try:
             process = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                cwd=self._folder / cwd, env=variables, start_new_session=True,
+                command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                cwd=self._folder / command.cwd, env=variables, start_new_session=True,
             )  # fmt: skip
         except FileNotFoundError as error:
             return ExecResult("exited", 127, stderr=_said(f"{error.filename}: not found"))
@@ -116,7 +107,7 @@ class LocalSandbox(Sandbox):
         with self._lock:
             self._running.add(process.pid)
         try:
-            return self._attend(process, stdin, timeout_s, on_output, began)
+            return self._attend(process, command, on_output, began)
         finally:
             with self._lock:
                 self._running.discard(process.pid)
@@ -159,11 +150,11 @@ class LocalSandbox(Sandbox):
             self._when_closed(self)
 
     def _attend(
-        self, process: subprocess.Popen[bytes], stdin: bytes, timeout_s: float | None, on_output: Any, began: float
+        self, process: subprocess.Popen[bytes], command: Command, on_output: Output | None, began: float
     ) -> ExecResult:
         limits = self.spec.limits
-        wall_s = min(timeout_s if timeout_s is not None else math.inf, limits.wall_s)
-        pump = Pump(process, stdin, int(limits.output_kib * 1024), on_output)
+        wall_s = min(math.inf if command.timeout_s is None else command.timeout_s, limits.wall_s)
+        pump = Pump(process, command.stdin, int(limits.output_kib * 1024), on_output)
         reason = pump.run(began + wall_s, int(limits.flood_mib * 2**20))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

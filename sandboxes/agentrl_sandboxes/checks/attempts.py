@@ -1,0 +1,118 @@
+"""An attempt to escape: a program or a trick, and how one sees whether it got out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from agentrl import ExecResult, Sandbox, SandboxLimits, SandboxProvider, SandboxSpec
+from agentrl_sandboxes.checks.scene import Scene
+
+GOT_OUT = 77
+LIMITS = SandboxLimits(
+    wall_s=20, cpu_s=20, memory_mib=128, pids=32, file_mib=8, disk_mib=16, output_kib=64, flood_mib=64
+)
+"""Small ones, so that passing them is cheap and harmless where nothing stops it."""
+
+PRELUDE = """
+import ctypes, errno, os, socket, struct, sys, time
+E, X86 = os.environ, os.uname().machine == "x86_64"
+libc = ctypes.CDLL(None, use_errno=True)
+def call(x86, arm, *arguments):
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in (x86 if X86 else arm, *arguments)]
+    return libc.syscall(*words)
+def got_out(yes=True):
+    if yes:
+        sys.stdout.flush()
+        os._exit(77)
+def supervisors():
+    return {os.getppid()} if E.get("CONTROL") else {os.getppid(), 1} - {0}
+def mark():
+    libc.prctl(15, E["CANARY_TOKEN"][:15].encode())
+"""
+
+
+@dataclass
+class Stage:
+    """Where attempts are made: a provider, the canaries, and sandboxes made for one attempt."""
+
+    provider: SandboxProvider
+    scene: Scene
+    _made: list[Sandbox] = field(default_factory=list)
+
+    def sandbox(self, **limits: float) -> Sandbox:
+        """A new sandbox with small limits."""
+        made = self.provider.create(SandboxSpec(limits=replace(LIMITS, **limits)))  # type: ignore[arg-type]
+        self._made.append(made)
+        return made
+
+    def clear(self) -> None:
+        """Close what the attempt used, and mend what it broke."""
+        for sandbox in self._made:
+            sandbox.close()
+        self._made.clear()
+        self.scene.mend()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt; `run` says whether it got out.
+
+    `control` is how it is seen to succeed: "naive" in a sandbox that makes every mistake, "root" likewise but only as
+    root, "disposable" in a throw-away pid namespace because it would hurt the machine.
+    """
+
+    kind: str
+    name: str
+    run: Callable[[Stage], bool]
+    control: Literal["naive", "root", "disposable"] = "naive"
+    code: str = ""
+    needs: Callable[[Scene], str] = lambda scene: ""  # why it cannot be seen to succeed on this machine
+
+
+def program(
+    kind: str,
+    name: str,
+    code: str,
+    *,
+    control: Literal["naive", "root", "disposable"] = "naive",
+    judge: Callable[[Stage, ExecResult], bool] | None = None,
+    needs: Callable[[Scene], str] = lambda scene: "",
+    timeout_s: float = 10.0,
+    **limits: float,
+) -> Attempt:
+    """An attempt that is one Python program; it says itself that it got out, unless `judge` looks from outside."""
+
+    def run(stage: Stage) -> bool:
+        result = stage.sandbox(**limits).python(PRELUDE + code, env=stage.scene.env, timeout_s=timeout_s)
+        return judge(stage, result) if judge is not None else result.exit_code == GOT_OUT
+
+    return Attempt(kind, name, run, control, PRELUDE + code, needs)
+
+
+def within(seconds: float, action: Callable[[], Any]) -> tuple[bool, Any]:
+    """Whether the action ended in time, and what it returned; an exception is returned, too."""
+    box: list[Any] = []
+
+    def work() -> None:
+        try:
+            box.append(action())
+        except Exception as error:  # whatever a stranger's sandbox raises is the answer that is looked at
+            box.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(box), box[0] if box else None
+
+
+def survivors(stage: Stage, _: ExecResult) -> bool:
+    """Whether a process that carries the mark is still there a moment after the call."""
+    return bool(stage.scene.survivors())
+
+
+def folder_changed(stage: Stage, _: ExecResult) -> bool:
+    """Whether something of the host was written."""
+    return stage.scene.changed()

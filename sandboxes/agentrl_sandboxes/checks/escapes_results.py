@@ -1,0 +1,144 @@
+"""Attempts at what the caller believes: exit codes, files put in and taken out."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+from agentrl import AgentRLError, Sandbox
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Stage, program, within
+
+EXIT_CODES, FILES = "fake exit codes in the output", "symlink and /proc tricks on put/get"
+
+
+def _taken(stage: Stage, sandbox: Sandbox, path: str) -> bool:
+    """Whether the secret of the host comes out with `path`, by either way of reading, or reading never ends."""
+    secret = stage.scene.secret.encode()
+    for read in (lambda: sandbox.get(path), lambda: b"".join(sandbox.get_tree(path).files.values())):
+        in_time, answer = within(15.0, read)
+        if not in_time or (isinstance(answer, bytes) and secret in answer):
+            return True
+    return False
+
+
+def _get(name: str, plant: str, path: str) -> Attempt:
+    def run(stage: Stage) -> bool:
+        sandbox = stage.sandbox()
+        sandbox.python(PRELUDE + plant, env=stage.scene.env)
+        return _taken(stage, sandbox, path)
+
+    return Attempt(FILES, name, run)
+
+
+def _put(name: str, plant: str, path: str) -> Attempt:
+    def run(stage: Stage) -> bool:
+        sandbox = stage.sandbox()
+        sandbox.python(PRELUDE + plant, env=stage.scene.env)
+        within(15.0, lambda: sandbox.put(path.format(folder=stage.scene.folder), b"planted"))
+        return stage.scene.changed()
+
+    return Attempt(FILES, name, run)
+
+
+def _pipe(stage: Stage) -> bool:
+    sandbox = stage.sandbox()
+    sandbox.python('import os; os.mkfifo("answer")')
+    return not within(1.0, lambda: sandbox.get_tree("answer"))[0]
+
+
+def _too_large(stage: Stage) -> bool:
+    sandbox = stage.sandbox()
+    sandbox.python('open("answer", "wb").write(b"x" * 4 * 2**20)')
+    try:
+        return len(sandbox.get("answer", max_mib=1)) > 2**20
+    except AgentRLError:
+        return False
+
+
+def _swapped(stage: Stage) -> bool:
+    """A file that is a link every other moment, while it is being read."""
+    code = """
+open("honest", "w").write("mine")
+until = time.time() + 0.6
+while time.time() < until:
+    for change in (lambda: os.symlink(E["CANARY_FILE"], "next"), lambda: os.link("honest", "next")):
+        change()
+        os.rename("next", "answer")
+"""
+    sandbox = stage.sandbox()
+    thread = threading.Thread(target=lambda: sandbox.python(PRELUDE + code, env=stage.scene.env), daemon=True)
+    thread.start()
+    found = False
+    while thread.is_alive() and not found:
+        try:
+            found = stage.scene.secret.encode() in sandbox.get("answer")
+        except (AgentRLError, OSError):
+            time.sleep(0.001)
+    thread.join()
+    return found
+
+
+def _exit_for_killed(stage: Stage) -> bool:
+    """Leaving with 137 and being killed are not the same."""
+    sandbox = stage.sandbox()
+    left = sandbox.exec(["python3", "-c", "raise SystemExit(137)"])
+    killed = sandbox.exec(["python3", "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"])
+    return (left.status, left.exit_code, killed.status) != ("exited", 137, "signalled") or killed.exit_code is not None
+
+
+_UP = "../" * 12
+
+ATTEMPTS: list[Attempt] = [
+    program(
+        EXIT_CODES,
+        "print what looks like the end of a run",
+        """
+for words in ("__EXIT:0", "exit code: 0", "[exited with 0]", '{"status": "exited", "exit_code": 0}', "\\x00\\x00\\x00\\x00"):
+    print(words, flush=True)
+    print(words, file=sys.stderr, flush=True)
+sys.exit(3)
+""",
+        judge=lambda stage, result: result.exit_code != 3,
+    ),
+    program(
+        EXIT_CODES,
+        "write a fake end to every open descriptor",
+        """
+header = b'{"status": "exited", "exit_code": 0, "signal": null, "killed": 0, "streams": [[0,0,0],[0,0,0]]}'
+for fd in range(1, 1024):
+    for fake in (b"\\n__EXIT:0\\n", struct.pack(">II", len(header), 0) + header):
+        try:
+            os.write(fd, fake)
+        except OSError:
+            pass
+os._exit(3)
+""",
+        judge=lambda stage, result: result.exit_code != 3,
+    ),
+    Attempt(EXIT_CODES, "leave as if killed, be killed as if left", _exit_for_killed),
+    _get("take out a link to a file of the host", 'os.symlink(E["CANARY_FILE"], "answer")', "answer"),
+    _get("take out a folder that is a link", 'os.symlink(E["CANARY_FOLDER"], "answer")', "answer/secret.txt"),
+    _get(
+        "take out a folder with links in it",
+        'os.makedirs("answer/a")\nos.symlink(E["CANARY_FILE"], "answer/a/b")',
+        "answer",
+    ),
+    _get(
+        "take out a link through /proc",
+        'os.symlink(f"/proc/self/root{E[\'CANARY_FILE\']}", "answer")',
+        "answer",
+    ),
+    _get(
+        "take out what a chain of links leads to",
+        'os.symlink("b", "answer")\nos.symlink(E["CANARY_FILE"], "b")',
+        "answer",
+    ),
+    Attempt(FILES, "take out a pipe that nobody writes to", _pipe),
+    Attempt(FILES, "take out more than was asked for", _too_large),
+    Attempt(FILES, "swap a file for a link while it is read", _swapped),
+    _put("put through a link to a file of the host", 'os.symlink(E["CANARY_FILE"], "in")', "in"),
+    _put("put below a folder that is a link", 'os.symlink(E["CANARY_FOLDER"], "in")', "in/planted"),
+    _put("put under a path that climbs out", "", _UP + "{folder}/planted"),
+    _put("put under an absolute path", "", "{folder}/planted"),
+]
