@@ -189,6 +189,12 @@ from .worlds.environment import (
 from .worlds.environment import (
     UnicodeText as UnicodeText,
 )
+from .worlds.text_world import (
+    Scene as Scene,
+)
+from .worlds.text_world import (
+    TextWorld as TextWorld,
+)
 from .worlds.toolcalls import (
     ToolAction as ToolAction,
 )
