@@ -118,6 +118,8 @@ from .testing.report import run_checks as run_checks
 from .worlds import vector as vector
 from .worlds.environment import Environment as Environment
 from .worlds.environment import UnicodeText as UnicodeText
+from .worlds.text_world import Scene as Scene
+from .worlds.text_world import TextWorld as TextWorld
 from .worlds.toolcalls import ToolAction as ToolAction
 from .worlds.toolcalls import ToolCall as ToolCall
 from .worlds.tools import ToolEnvironment as ToolEnvironment

@@ -177,7 +177,7 @@ def _made(name: str, folder: Path) -> dict[str, Any]:
         ours: Any = default_host().build(Spec("environment", "household"))
         for index in range(5):
             ours.reset(options={"split": "train", "index": index})
-            write_game(ours._playing().game, folder / f"alfworld/{index}")
+            write_game(ours.machine.game, folder / f"alfworld/{index}")
         return {"path": folder / "alfworld"}
     if name == "textworld":
         import textworld

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from agentrl_envs.household.admissible import admissible
 from agentrl_envs.household.catalogue import CLEAN, COOL, HEAT, KNIVES, LOOK, PICK, SLICEABLE, TASK_TYPES, TWO
 from agentrl_envs.household.commands import reading
 from agentrl_envs.household.engine import Machine
 from agentrl_envs.household.game import Game, Goal, Layout
+from agentrl_envs.household.reasons import why
 from agentrl_envs.household.world import Household
 
 SMALL: dict[str, Any] = {"rooms": ("kitchen",), "receptacles": (6, 8), "object_types": (8, 8), "max_turns": 30}
@@ -182,23 +184,23 @@ def test_what_is_impossible_changes_nothing(before: list[str], command: str) -> 
 
 def test_admissible_commands_are_those_of_the_official_engine() -> None:
     played = machine()
-    assert played.admissible(True) == (*WAYS, "help", "inventory", "look")
+    assert admissible(played, True) == (*WAYS, "help", "inventory", "look")
     run(played, "go to countertop 1")
     ways = tuple(way for way in WAYS if way != "go to countertop 1")
     takes = tuple(f"take {thing} from countertop 1" for thing in ("apple 1", "apple 2", "knife 1"))
-    assert played.admissible(True) == ("examine countertop 1", *ways, "help", "inventory", "look", *takes)
+    assert admissible(played, True) == ("examine countertop 1", *ways, "help", "inventory", "look", *takes)
     run(played, "take knife 1 from countertop 1")
-    assert played.admissible(True) == (
+    assert admissible(played, True) == (
         *("examine countertop 1", "examine knife 1", *ways, "help", "inventory", "look"),
         *("move knife 1 to countertop 1", "slice apple 1 with knife 1", "slice apple 2 with knife 1"),
     )
     run(played, "move knife 1 to countertop 1", "take apple 1 from countertop 1", "go to fridge 1", "open fridge 1")
     ways = tuple(way for way in WAYS if way != "go to fridge 1")
-    assert played.admissible(True) == (
+    assert admissible(played, True) == (
         *("close fridge 1", "cool apple 1 with fridge 1", "examine apple 1", "examine fridge 1"),
         *(*ways, "help", "inventory", "look", "move apple 1 to fridge 1"),
     )
-    assert "help" not in played.admissible(False)
+    assert "help" not in admissible(played, False)
 
 
 # Goals, rewards, milestones.
@@ -343,7 +345,7 @@ def test_a_knife_slices_through_a_closed_door_as_in_the_official_domain() -> Non
     env = Household(rooms=("kitchen",))
     for index in range(400):
         env.reset(options={"split": "train", "index": index})
-        machine = env._playing()
+        machine = env.machine
         game, types = machine.game, machine.game.types
         fridge = game.layout.types.index("fridge")
         food = [thing for thing in machine.contents[fridge] if types[thing] in SLICEABLE]
@@ -358,3 +360,26 @@ def test_a_knife_slices_through_a_closed_door_as_in_the_official_domain() -> Non
     assert "open fridge 1" in info["admissible"]
     assert command in info["admissible"]
     assert not env.step(command)[4]["invalid"]
+
+
+@pytest.mark.parametrize(
+    ("commands", "reason"),
+    [
+        (["dance"], "'dance' is no command, or names something that is not in this room."),
+        (["open countertop 1"], "You are not at the countertop 1; go there first."),
+        (["go to countertop 1", "go to countertop 1"], "You are at the countertop 1 already."),
+        (["go to countertop 1", "open countertop 1"], "The countertop 1 has no door that you could open now."),
+        (["go to fridge 1", "take apple 1 from fridge 1"], "The fridge 1 is closed; open it first."),
+    ],
+)
+def test_feedback_says_why_nothing_happened(commands: list[str], reason: str) -> None:
+    played = machine()
+    assert [bool(played.apply(command)[1]) for command in commands] == [False] * (len(commands) - 1) + [True]
+    assert why(played, commands[-1]) == reason
+
+
+def test_feedback_is_given_only_where_nothing_happened() -> None:
+    env = Household()
+    env.reset(seed=0)
+    assert env.step("dance")[4]["feedback"]
+    assert "feedback" not in env.step("look")[4]

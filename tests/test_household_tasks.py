@@ -80,8 +80,8 @@ def test_no_task_is_in_two_splits_and_no_unseen_room_is_trained_in(recipe: dict[
         keys[split], rooms[split] = set(), set()
         for index in range(1000):
             keys[split].add(env.reset(options={"split": split, "index": index})[1]["task"])
-            assert env._machine is not None
-            rooms[split].add(env._machine.game.layout.receptacles)
+            assert env.machine is not None
+            rooms[split].add(env.machine.game.layout.receptacles)
     assert not keys["train"] & keys["valid_seen"]
     assert not rooms["valid_unseen"] & (rooms["train"] | rooms["valid_seen"])
     assert rooms["valid_seen"] <= rooms["train"]
@@ -94,8 +94,8 @@ def test_a_key_stands_for_one_content() -> None:
     keys: dict[Any, set[str]] = {}
     for split, index in itertools.product(env.splits, range(500)):
         key = env.reset(options={"split": split, "index": index})[1]["task"]
-        assert env._machine is not None
-        game = env._machine.game
+        assert env.machine is not None
+        game = env.machine.game
         content = (game.layout.receptacles, game.objects, game.start, game.goal)
         contents.setdefault(key, set()).add(content)
         keys.setdefault(content, set()).add(key)
@@ -113,9 +113,9 @@ def test_rooms_have_the_size_that_was_asked_for(recipe: dict[str, Any], least: i
     sizes, closed = set(), []
     for index in range(200):
         env.reset(options={"split": "train", "index": index})
-        assert env._machine is not None
-        sizes.add(len(env._machine.game.layout.receptacles))
-        closed.append(sum(env._machine.game.layout.openable))
+        assert env.machine is not None
+        sizes.add(len(env.machine.game.layout.receptacles))
+        closed.append(sum(env.machine.game.layout.openable))
     assert min(sizes) == least
     assert max(sizes) == most
     assert min(closed) >= 3
@@ -127,8 +127,8 @@ def test_all_task_types_and_both_wordings_occur() -> None:
     wordings = set()
     for index in range(600):
         env.reset(options={"split": "train", "index": index})
-        assert env._machine is not None
-        goal = env._machine.game.goal
+        assert env.machine is not None
+        goal = env.machine.game.goal
         seen[goal.type] += 1
         texts = [
             form.format(object=goal.object, receptacle=goal.receptacle, lamp=goal.lamp) for form in WORDINGS[goal.type]
@@ -196,7 +196,7 @@ def test_the_searching_expert_uses_only_what_was_seen() -> None:
     for seed in range(60):
         env = Household(**MIDDLE, max_turns=10_000)
         walk(env, seed, turns=seed % 12)
-        played = env._machine
+        played = env.machine
         assert played is not None
         before = expert_action(played, played.seen), expert_action(played, EVERYTHING)
         hidden = [
@@ -238,7 +238,7 @@ def test_exactly_the_admissible_commands_run() -> None:
     for seed in range(25):
         env = Household(**MIDDLE, max_turns=10_000)
         info = walk(env, seed, turns=seed * 3)
-        played = env._machine
+        played = env.machine
         assert played is not None
         state = played.state()
         ran = []
@@ -253,5 +253,5 @@ def test_only_the_object_types_that_were_named_appear() -> None:
     env = Household(objects=("mug", "apple"), rooms=("kitchen",))
     for index in range(30):
         env.reset(options={"split": "train", "index": index})
-        assert env._machine is not None
-        assert set(env._machine.game.types) <= {"mug", "apple"}
+        assert env.machine is not None
+        assert set(env.machine.game.types) <= {"mug", "apple"}

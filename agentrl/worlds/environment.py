@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium.utils import seeding
 
 from agentrl.data.types import Task
 from agentrl.errors import ConfigError, did_you_mean
@@ -45,9 +46,7 @@ class Environment(gymnasium.Env[str, str]):
     """Base of our worlds. Only `reset` and `step` are needed; everything else has a working default.
 
     `reset` calls `super().reset(seed=seed)`, then `self.pick_task(options)`. All randomness comes from
-    `self.np_random`. Keys of `info` with a fixed meaning: `task` (the task's key), `anchor`, `rewards` (a named
-    vector that sums to the reward), `admissible`, `milestones`, `cost`, `feedback`, `invalid` (why the action did
-    not run), `success`, `sandbox`.
+    `self.np_random`. TextWorld carries what most worlds need besides; its Scene says what each key of `info` means.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 4}  # type: ignore[misc]
@@ -78,12 +77,16 @@ class Environment(gymnasium.Env[str, str]):
         size = self.splits[split]
         index = options.get("index")
         if index is None:
-            index = int(self.np_random.integers(size))
+            index = self.draw(split)
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < size:
             raise ConfigError(
                 f"task index {index!r} of split {split!r}: allowed are whole numbers from 0 to {size - 1}"
             )
         return Task(split=split, index=int(index))
+
+    def draw(self, split: str) -> int:
+        """The index of a task of the split, where none was asked for: each as likely as any other."""
+        return int(self.np_random.integers(self.splits[split]))
 
     def expert_action(self) -> str:
         """What a scripted expert would do now. Optional: demonstrations and the conformance kit ask for it."""
@@ -98,6 +101,10 @@ class Environment(gymnasium.Env[str, str]):
         assert isinstance(snapshot, dict)
         self.__dict__.clear()
         self.__dict__.update(copy.deepcopy(snapshot))
+
+    def reseed(self, seed: int) -> None:
+        """Replace the random state, after `restore`: continuations of one snapshot then do not share their luck."""
+        self._np_random, self._np_random_seed = seeding.np_random(seed)
 
 
 def supports_tasks(env: gymnasium.Env[Any, Any]) -> bool:

@@ -24,7 +24,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count in (("train", 2), ("valid_unseen", 1)):
         for index in range(count):
             ours.reset(options={"split": split, "index": index})
-            game = ours._playing().game
+            game = ours.machine.game
             write_game(game, folder / "json_2.1.1" / split / f"{game.goal.type}-{index}" / "trial_1")
     return folder
 

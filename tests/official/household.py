@@ -57,7 +57,7 @@ def compare(games: int, *, seed: int = 0, most_turns: int = 50) -> Iterator[Foun
             ours, rng = worlds[number % len(worlds)], random.Random(f"{seed} {number}")
             options = {"split": SPLITS[number % len(SPLITS)], "index": (seed * 211 + number) % 1000}
             ours.reset(options=options)
-            game = ours._playing().game
+            game = ours.machine.game
             path = write_game(game, Path(folder) / str(number))
             theirs = official(path=path.parent, max_turns=most_turns)
             found.kinds[game.goal.type] += 1
@@ -93,7 +93,7 @@ def _both(
 
 def _random_action(ours: Any, admissible: tuple[str, ...], rng: random.Random) -> str:
     """Mostly admissible and evenly over the verbs, sometimes the expert's, sometimes impossible or malformed."""
-    draw, game = rng.random(), ours._playing().game
+    draw, game = rng.random(), ours.machine.game
     if draw < 0.55:
         verbs = sorted({command.split()[0] for command in admissible})
         verb = rng.choice(verbs)

@@ -1,14 +1,8 @@
-"""Commands: read from text, and listed where they are admissible."""
+"""Commands, read from text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from agentrl_envs.household.catalogue import KNIVES, LAMPS, SLICEABLE
-
-if TYPE_CHECKING:
-    from agentrl_envs.household.engine import Machine
-    from agentrl_envs.household.game import Game
+from agentrl_envs.household.game import Game
 
 LONGEST = 80  # characters; every real command is shorter
 _ALONE = ("look", "inventory", "help")
@@ -42,41 +36,3 @@ def reading(game: Game, command: str) -> tuple[str, int, int] | None:
             if (verb, words[3]) == ("slice", "with") and other in objects:
                 return "slice", thing, objects[other]
     return None
-
-
-def choices(machine: Machine, inside: tuple[int, ...] | None, with_help: bool) -> tuple[str, ...]:
-    """All admissible commands, sorted. `inside`: what is in reach, None behind a closed door or nowhere."""
-    ways = machine.game.layout.ways[machine.at]
-    alone = ("help", "inventory", "look") if with_help else ("inventory", "look")
-    if machine.at < 0:
-        return (*ways, *alone)
-    before, after = _with_hand(machine, inside) if machine.held >= 0 else _without(machine, inside)
-    place = machine.game.layout.receptacles[machine.at]
-    before.append(f"examine {place}")
-    if machine.game.layout.openable[machine.at]:
-        (after if inside is None else before).append(f"{'open' if inside is None else 'close'} {place}")
-    objects, types = machine.game.objects, machine.game.types
-    after += [f"use {objects[thing]}" for thing in machine.contents[machine.at] if types[thing] in LAMPS]
-    heat = [command for command in after if command.startswith("heat")]
-    after = [command for command in after if not command.startswith("heat")]
-    return (*sorted(before), *ways, *heat, *alone, *sorted(after))  # in alphabetical order, as every part is
-
-
-def _with_hand(machine: Machine, inside: tuple[int, ...] | None) -> tuple[list[str], list[str]]:
-    """What a full hand allows, by where it stands in the alphabet: before `go`, after it."""
-    game, at, held = machine.game, machine.at, machine.held
-    name, place = game.objects[held], game.layout.receptacles[at]
-    before = [f"{verb} {name} with {place}" for verb in ("clean", "cool") if machine.can_change(verb, at, held)]
-    after = [f"heat {name} with {place}"] if machine.can_change("heat", at, held) else []
-    if inside is not None:
-        after += [f"move {name} to {place}"] if machine.accepts(at, held) else []
-    if game.types[held] in KNIVES:  # also behind a closed door, as the official engine has it
-        there = [game.objects[thing] for thing in machine.contents[at] if game.types[thing] in SLICEABLE]
-        after += [f"slice {thing} with {name}" for thing in there]
-    return [*before, f"examine {name}"], after
-
-
-def _without(machine: Machine, inside: tuple[int, ...] | None) -> tuple[list[str], list[str]]:
-    """What an empty hand allows."""
-    game, place = machine.game, machine.game.layout.receptacles[machine.at]
-    return [], [f"take {game.objects[thing]} from {place}" for thing in inside or () if game.types[thing] not in LAMPS]

@@ -20,7 +20,7 @@ from agentrl_envs.household.catalogue import (
     SLICEABLE,
     TWO,
 )
-from agentrl_envs.household.commands import choices, reading
+from agentrl_envs.household.commands import reading
 from agentrl_envs.household.game import Game
 
 State: TypeAlias = tuple[
@@ -118,17 +118,6 @@ class Machine:
     def can_change(self, verb: str, receptacle: int, thing: int) -> bool:
         """Whether this is an appliance for `verb`, and a thing that it works on."""
         return self.game.layout.types[receptacle] == APPLIANCES[verb] and self.game.types[thing] in CHANGEABLE[verb]
-
-    def admissible(self, with_help: bool) -> tuple[str, ...]:
-        """All commands that would run now, sorted."""
-        at, held = self.at, self.held
-        there = self.contents[at] if at >= 0 else None
-        inside = there if at >= 0 and self.visible(at) else None
-        key = (at, there, inside is None, held, with_help)  # a knife reaches through a closed door
-        found = self.game.choices.get(key)
-        if found is None:
-            found = self.game.choices[key] = choices(self, inside, with_help)
-        return found
 
     def reach(self, milestone: str) -> None:
         """Note that a milestone was reached, once."""

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from agentrl_envs.household.catalogue import OPENABLE, TWO, RoomKind, TaskType
+from agentrl_envs.household.catalogue import LAMPS, OPENABLE, TWO, RoomKind, TaskType
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class Game:
     def targets(self) -> frozenset[int]:
         """The objects of the kind asked for."""
         return frozenset(index for index, kind in enumerate(self.types) if kind == self.goal.object)
+
+    @functools.cached_property
+    def lamps(self) -> frozenset[int]:
+        return frozenset(index for index, kind in enumerate(self.types) if kind in LAMPS)
 
     @functools.cached_property
     def goal_lamps(self) -> frozenset[int]:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypeAlias, cast
-
-import gymnasium
+from typing import Any, Literal
 
 import agentrl
+from agentrl import Scene
 from agentrl_envs.household import texts
+from agentrl_envs.household.admissible import admissible
 from agentrl_envs.household.catalogue import OBJECTS, ROOM_WEIGHTS, TASK_TYPES, RoomKind, TaskType
-from agentrl_envs.household.engine import Machine, State
+from agentrl_envs.household.engine import Machine
 from agentrl_envs.household.expert import EVERYTHING, expert_action
-from agentrl_envs.household.game import Game
 from agentrl_envs.household.generate import Recipe, game, site
-
-Info: TypeAlias = dict[str, Any]
-Snapshot: TypeAlias = tuple[Game, State, int, str, Mapping[str, Any] | None]
+from agentrl_envs.household.reasons import why
 
 
-class Household(agentrl.Environment):
+class Household(agentrl.TextWorld):
     """Find, clean, heat, cool and put away things in rooms of text, as in ALFWorld (Shridhar et al. 2021).
 
     Settings: `receptacles`, `object_types` and `copies` are ranges, ends included: how many receptacles a room has
@@ -32,8 +28,7 @@ class Household(agentrl.Environment):
 
     instructions = texts.INSTRUCTIONS
     splits = {"train": 1_000_000, "valid_seen": 1_000, "valid_unseen": 1_000}  # noqa: RUF012
-
-    metadata: ClassVar[dict[str, Any]] = agentrl.Environment.metadata | {"render_modes": ["ansi"]}  # type: ignore[misc]
+    after_the_end = texts.NOTHING_HAPPENS
 
     def __init__(
         self,
@@ -54,79 +49,55 @@ class Household(agentrl.Environment):
     ) -> None:
         self._recipe = Recipe(task_types, rooms, receptacles, object_types, copies, objects, layouts)
         _check(self._recipe, max_turns)
-        self._max_turns = max_turns
+        self.max_turns = max_turns
         self._reward = reward
         self._anchor_is_state = anchor == "state"
         self._oracle = expert == "oracle"
         self._admissible = admissible
         self._help = help_in_admissible
-        self._machine: Machine | None = None
-        self._turns = 0
-        self._last = ""
-        self.render_mode: str | None = None
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin a task; without an index, one drawn from the split."""
-        super().reset(seed=seed)
-        task = self.pick_task(options)
-        self._machine = Machine(game(self._recipe, task.split, task.index))
-        self._turns = 0
-        self._last = texts.intro(self._machine.game.layout.receptacles, self._machine.game.goal.text)
-        return self._last, self._info(self._machine, 0.0, "")
+    def begin(self, task: agentrl.Task) -> Scene:
+        self.machine = Machine(game(self._recipe, task.split, task.index))
+        return self._scene(texts.intro(self.machine.game.layout.receptacles, self.machine.game.goal.text))
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
-        """Run one command. Once the goal is reached or the turns are used up, nothing happens any more."""
-        machine = self._playing()
-        if machine.won or self._turns >= self._max_turns:
-            self._last = texts.NOTHING_HAPPENS
-            return self._last, 0.0, machine.won, not machine.won, self._info(machine, 0.0, "the task is over")
-        self._turns += 1
-        self._last, invalid = machine.apply(action.strip())
-        won = machine.won
-        reward = self._reward if won else 0.0
-        return self._last, reward, won, not won and self._turns >= self._max_turns, self._info(machine, reward, invalid)
+    def act(self, action: str) -> Scene:
+        command = action.strip()
+        text, invalid = self.machine.apply(command)
+        return self._scene(text, invalid, why(self.machine, command) if invalid else "")
+
+    def key(self, task: agentrl.Task) -> str:
+        return self.machine.game.key
 
     def expert_action(self) -> str:
         """The command an expert would give now, from any state."""
-        machine = self._playing()
+        machine = self.machine
         return "look" if machine.won else expert_action(machine, EVERYTHING if self._oracle else machine.seen)
 
-    def render(self) -> str | None:
-        """The last observation."""
-        return self._last if self.render_mode == "ansi" else None
+    def state(self) -> object:
+        return self.machine.game, self.machine.state()
 
-    def snapshot(self) -> object:
-        """Game, state and random state; a few microseconds."""
-        machine = self._playing()
-        random_state = None if self._np_random is None else self._np_random.bit_generator.state
-        return machine.game, machine.state(), self._turns, self._last, random_state
+    def load(self, state: Any) -> None:
+        game, played = state
+        if not hasattr(self, "machine") or self.machine.game is not game:
+            self.machine = Machine(game)
+        self.machine.load(played)
 
-    def restore(self, snapshot: object) -> None:
-        """Go back to a snapshot, also one taken by another instance."""
-        played, state, self._turns, self._last, random_state = cast(Snapshot, snapshot)
-        if self._machine is None or self._machine.game is not played:
-            self._machine = Machine(played)
-        self._machine.load(state)
-        if random_state is not None:
-            self.np_random.bit_generator.state = random_state
-
-    def _playing(self) -> Machine:
-        if self._machine is None:
-            raise gymnasium.error.ResetNeeded("call reset() first: no task has begun")
-        return self._machine
-
-    def _info(self, machine: Machine, reward: float, invalid: str) -> Info:
-        info: Info = {
-            "task": machine.game.key,
-            "anchor": machine.describe() if self._anchor_is_state else self._last,
-            "rewards": {"goal": reward},
-            "milestones": machine.milestones,
-            "success": machine.won,
-            "invalid": invalid,
-        }
-        if self._admissible:
-            info["admissible"] = machine.admissible(self._help)
-        return info
+    def _scene(self, text: str, invalid: str = "", feedback: str = "") -> Scene:
+        machine = self.machine
+        won = machine.won
+        return Scene(
+            text,
+            self._reward if won else 0.0,
+            won,
+            won,
+            admissible(machine, self._help) if self._admissible else None,
+            invalid,
+            machine.describe() if self._anchor_is_state else None,
+            machine.milestones,
+            None,
+            False,
+            feedback,
+        )
 
 
 def _check(recipe: Recipe, max_turns: int) -> None:
