@@ -52,15 +52,13 @@ LEARNING = {
 }  # fmt: skip
 
 
-def stages(*counts: int, tasks: tuple[int, int] = (24, 4), group: int = 4, lora: bool = False) -> list[dict[str, Any]]:
+def stages(*counts: int, tasks: tuple[int, int] = (24, 4), group: int = 4) -> list[dict[str, Any]]:
     """So many updates of cloning from the expert, then so many of GiGPO with PPO."""
     cloning, learning = (
         {**parts, "updates": count, "sampler": {"name": "uniform", "tasks": number}}
         for parts, count, number in zip((CLONING, LEARNING), counts, tasks, strict=True)
     )
     learning["collector"] = {"name": "asynchronous", "group_size": group}
-    if lora:  # Muon is for whole matrices
-        cloning["trainer"] = {**CLONING["trainer"], "optimizer": "adamw"}
     return [{"name": "clone", **cloning}, {"name": "learn", **learning}]
 
 
@@ -106,10 +104,10 @@ def runs(models: Path) -> dict[str, dict[str, Any]]:
         },
         "lora": {
             "environment": corridor,
-            "model": {"name": "pretrained", "path": str(models / "plain"), "lora_rank": 4, "lora_alpha": 8},
+            "model": {"name": "pretrained", "path": str(models / "plain"), "lora_rank": 8, "lora_alpha": 64},
             "policy": ENGINE,
             "context": small,
-            "stages": stages(3, 2, lora=True),
+            "stages": stages(6, 2, tasks=(48, 4)),
         },
         "code": {
             "environment": {"name": "code", "preset": "tiny", "max_turns": 3, "sandbox": {"name": "bubblewrap"}},
@@ -125,7 +123,7 @@ def runs(models: Path) -> dict[str, dict[str, Any]]:
             "policy": {**ENGINE, "max_tokens": 16},
             "dialect": {"name": "tags"},
             "context": small,
-            "stages": stages(2, 2),
+            "stages": stages(5, 2, tasks=(48, 4)),
         },
     }  # fmt: skip
 
@@ -162,7 +160,7 @@ def write_models(folder: Path) -> None:
     config = Qwen3Config(
         vocab_size=backend.get_vocab_size(), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=1024,
-        tie_word_embeddings=True, eos_token_id=5, pad_token_id=0, bos_token_id=None,
+        tie_word_embeddings=True, initializer_range=0.4, eos_token_id=5, pad_token_id=0, bos_token_id=None,
     )  # fmt: skip
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
