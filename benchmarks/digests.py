@@ -276,7 +276,7 @@ def play(tree: Tree, name: str, tables: Mapping[str, Any], folder: Path) -> Play
     folder.mkdir(parents=True)
     source = folder / "tables.json"
     source.write_text(json.dumps({"name": name, "seed": 7, "runs": str(folder / "runs"), **tables}))
-    done = tree.run(["-c", PLAY, str(source)], folder=folder)
+    done = tree.run(["-P", "-c", PLAY, str(source)], folder=folder)
     if done.returncode:
         raise Failed(f"in {tree.name}: {(done.stderr or done.stdout).strip()}")
     return read(folder / "runs" / name)

@@ -49,7 +49,6 @@ class Tree:
             "PYTHONPATH": os.pathsep.join(map(str, self.search)),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
-            "PYTHONSAFEPATH": "1",
         }
         return subprocess.run(
             [sys.executable, *arguments],
@@ -66,7 +65,7 @@ class Tree:
         """Whether Python finds this tree's packages and entry points and no others. Ends the program where not."""
         project = _project(self.folder)
         names = [Path(package).name for package in _packages(project)]
-        shown = self.run(["-c", _SHOW], text=json.dumps(names))
+        shown = self.run(["-P", "-c", _SHOW], text=json.dumps(names))
         if shown.returncode:
             raise SystemExit(f"the packages of {self.name} cannot be imported:\n{shown.stderr}")
         files, points = json.loads(shown.stdout)
