@@ -52,13 +52,13 @@ LEARNING = {
 }  # fmt: skip
 
 
-def stages(*counts: int, tasks: tuple[int, int] = (24, 4), group: int = 4) -> list[dict[str, Any]]:
+def stages(*counts: int, tasks: tuple[int, int] = (24, 4)) -> list[dict[str, Any]]:
     """So many updates of cloning from the expert, then so many of GiGPO with PPO."""
     cloning, learning = (
         {**parts, "updates": count, "sampler": {"name": "uniform", "tasks": number}}
         for parts, count, number in zip((CLONING, LEARNING), counts, tasks, strict=True)
     )
-    learning["collector"] = {"name": "asynchronous", "group_size": group}
+    learning["collector"] = {"name": "asynchronous", "group_size": 4}
     return [{"name": "clone", **cloning}, {"name": "learn", **learning}]
 
 
@@ -115,7 +115,7 @@ def runs(models: Path) -> dict[str, dict[str, Any]]:
             "policy": {**ENGINE, "max_tokens": 16},
             "context": small,
             "collector": {"name": "asynchronous", "concurrency": 2},
-            "stages": stages(2, 1, tasks=(8, 2), group=2),
+            "stages": stages(5, 2, tasks=(24, 3)),
         },
         "templated": {
             "environment": corridor,
