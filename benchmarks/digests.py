@@ -58,7 +58,7 @@ def stages(*counts: int, tasks: tuple[int, int] = (24, 4)) -> list[dict[str, Any
         {**parts, "updates": count, "sampler": {"name": "uniform", "tasks": number}}
         for parts, count, number in zip((CLONING, LEARNING), counts, tasks, strict=True)
     )
-    learning["collector"] = {"name": "asynchronous", "group_size": 4}
+    learning["collector"] = {"group_size": 4}
     return [{"name": "clone", **cloning}, {"name": "learn", **learning}]
 
 
@@ -114,7 +114,8 @@ def runs(models: Path) -> dict[str, dict[str, Any]]:
             "model": {**TINY, "pieces": "words"},
             "policy": {**ENGINE, "max_tokens": 16},
             "context": small,
-            "collector": {"name": "asynchronous", "concurrency": 2},
+            # Its steps run in threads: two trajectories at once would meet in batches that differ from run to run.
+            "collector": {"name": "asynchronous", "concurrency": 1},
             "stages": stages(5, 2, tasks=(24, 3)),
         },
         "templated": {
