@@ -5,7 +5,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: train test test-long lint bench bench-worlds docs clean bubblewrap test-sandboxes test-docker bench-sandboxes \
+.PHONY: train test test-long lint bench bench-worlds digests paired docs clean bubblewrap test-sandboxes test-docker bench-sandboxes \
 	test-adapters test-household-official
 
 train: .venv/ready
@@ -26,6 +26,14 @@ lint: .venv/ready
 bench: .venv/ready
 	@for script in household engine framework credit trainer vector; do \
 		echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+# Did a change change any trajectory, advantage or weight: make digests ARGS='--against HEAD~1'
+digests: .venv/ready bubblewrap
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/digests.py $(ARGS)
+
+# Did it cost speed: make paired ARGS='--against HEAD~1 --only framework household'
+paired: .venv/ready
+	$(BIN)/python benchmarks/paired.py $(ARGS)
 
 docs: .venv/ready
 	$(BIN)/python docs/generate_hooks.py
