@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from agentrl.cli.play import play
 from agentrl.cli.scaffold import new
 from agentrl.errors import AgentRLError, ConfigError, did_you_mean
-from agentrl.parts.hookspecs import KINDS
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -55,6 +55,8 @@ def main() -> None:
 @_JSON
 def list_parts(kind: str | None, as_json: bool) -> None:
     """Every installed part by kind, and plugins that are switched off."""
+    from agentrl.parts.kinds import KINDS
+
     host = _host()
     kinds = [kind] if kind else list(KINDS)
     found = {name: {entry.name: entry.plugin for entry in host.registry(name)} for name in kinds}
@@ -79,29 +81,33 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """What a part does: its settings with defaults, its words, its source."""
     import inspect
 
-    from agentrl.parts.registry import describe, settings_of
+    from agentrl.parts.kinds import KINDS
+    from agentrl.parts.settings import describe, settings_of
 
     part = _host().part(kind, name)
-    settings = settings_of(part)
+    settings = settings_of(part, made=inspect.isclass(part) or KINDS[kind].made)
     place = f"{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}"
     doc = inspect.getdoc(part) or ""
     constructor = inspect.cleandoc(vars(part)["__init__"].__doc__ or "") if "__init__" in vars(part) else ""
     words = "\n\n".join(filter(None, [doc, constructor]))
     if as_json:
         rows = {
-            s.name: {"type": describe(s.annotation), "default": s.default, "required": s.required}
+            s.name: {
+                "type": describe(s.annotation),
+                "default": None if s.required else s.default,
+                "required": s.required,
+                "meaning": s.meaning,
+            }
             for s in settings.values()
         }
-        click.echo(
-            json.dumps(
-                {"kind": kind, "name": name, "doc": words, "settings": rows, "source": place}, indent=2, default=repr
-            )
-        )
+        page = {"kind": kind, "name": name, "doc": words, "settings": rows, "source": place}
+        click.echo(json.dumps(page, indent=2, default=repr))
         return
     click.echo(f"{kind} {name}\n\n{words}\n\nsettings:")
     for setting in settings.values():
         default = "required" if setting.required else f"= {setting.default!r}"
-        click.echo(f"  {setting.name}: {describe(setting.annotation)} {default}")
+        meaning = f"\n      {setting.meaning}" if setting.meaning else ""
+        click.echo(f"  {setting.name}: {describe(setting.annotation)} {default}{meaning}")
     click.echo(("" if settings else "  none\n") + f"\nsource: {place}")
 
 
@@ -111,14 +117,19 @@ def show(kind: str, name: str, as_json: bool) -> None:
 @click.option(
     "--resume", "resuming", is_flag=True, help="TARGET is a run folder, or a run file whose newest run goes on."
 )
-@click.option("--dry-run", is_flag=True, help="Check everything, build nothing, say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Check names, settings and types, build nothing, say what would be done.")
+@click.option("--check", "checking", is_flag=True, help="Build everything, compare it, play one task; write nothing.")
 @_JSON
-def train(target: str, overrides: tuple[str, ...], resuming: bool, dry_run: bool, as_json: bool) -> None:
+def train(
+    target: str, overrides: tuple[str, ...], resuming: bool, dry_run: bool, checking: bool, as_json: bool
+) -> None:
     """Train as the run file TARGET says; OVERRIDES are key.sub=value."""
-    from agentrl.parts.run_file import parse, read_tables
+    if dry_run or checking:
+        from agentrl.parts.run_file import parse
+        from agentrl.parts.tables import read_tables
+        from agentrl.runs.run import check
 
-    if dry_run:
-        _say_plan(parse(read_tables(target, overrides), _host()), as_json)
+        _say_plan(check(target, overrides) if checking else parse(read_tables(target, overrides), _host()), as_json)
         return
     from agentrl.cli.display import Display
     from agentrl.runs import run
@@ -171,12 +182,12 @@ def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json
 def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Put an installed part through its kit; SETTINGS are key=value."""
     from agentrl.parts.registry import Spec
-    from agentrl.parts.run_file import check, read_tables
+    from agentrl.parts.tables import read_tables
     from agentrl.testing import check_part as run_kit
 
     host = _host()
     spec = Spec.from_table(kind, read_tables({"part": {"name": name}}, [f"part.{s}" for s in settings])["part"])
-    check(spec, host)
+    host.check(spec)
     report = run_kit(spec, host)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
@@ -187,91 +198,6 @@ def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -
     sys.exit(0 if report.passed else 1)
 
 
-@main.command()
-@click.argument("environment")
-@click.argument("settings", nargs=-1)
-@click.option("--policy", default="human", show_default=True, help="Who plays: human, expert or random.")
-@click.option("--split", help="Split to take the task from.")
-@click.option("--index", type=int, help="Which task of the split.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--web", is_flag=True, help="As a page in a browser, for worlds that are one (webshop).")
-@click.option("--port", type=int, default=0, help="Of the page; 0 takes a free one.")
-def play(
-    environment: str,
-    settings: tuple[str, ...],
-    policy: str,
-    split: str | None,
-    index: int | None,
-    seed: int,
-    web: bool,
-    port: int,
-) -> None:
-    """Play a world in the terminal; SETTINGS are key=value."""
-    from agentrl.parts.registry import Spec
-    from agentrl.parts.run_file import read_tables
-
-    host = _host()
-    table = read_tables({"environment": {"name": environment}}, [f"environment.{s}" for s in settings])["environment"]
-    env = host.build(Spec.from_table("environment", table))
-    if web:
-        _serve_page(env, environment, port)
-        return
-    dialect = host.build(Spec("dialect", "plain"))
-    given: dict[str, Any] = {"dialect": dialect} | ({"ask": _ask} if policy == "human" else {})
-    player = host.build(Spec("policy", policy), **given)
-    options = {key: value for key, value in (("split", split), ("index", index)) if value is not None}
-    try:
-        _play(env, player, dialect, seed, options, echo=policy != "human")
-    except (KeyboardInterrupt, EOFError, click.Abort):
-        click.echo("\nleft the game")
-    finally:
-        env.close()
-
-
-def _serve_page(env: Any, name: str, port: int) -> None:
-    serve = getattr(env.unwrapped, "serve", None)
-    if serve is None:
-        raise ConfigError(f"the world {name!r} has no page for a browser; play it without --web")
-    try:
-        serve("127.0.0.1", port, ready=lambda address: click.echo(f"open {address} (Ctrl-C ends it)"))
-    except KeyboardInterrupt:
-        click.echo("\nclosed")
-    finally:
-        env.close()
-
-
-def _play(env: Any, player: Any, dialect: Any, seed: int, options: Mapping[str, Any], *, echo: bool) -> None:
-    import asyncio
-
-    from agentrl.data.types import Message
-    from agentrl.parts.contracts import Dialogue
-    from agentrl.runs.run import seed_of
-
-    observation, info = env.reset(seed=seed, options=options or None)
-    total, turn, over = 0.0, 0, False
-    if getattr(env.unwrapped, "instructions", ""):
-        click.secho(env.unwrapped.instructions + "\n", dim=True)
-    while not over:
-        click.echo(observation)
-        dialogue = Dialogue((Message("user", observation),), "play", seed_of(seed, turn), info=info, environment=env)
-        action = dialect.read(asyncio.run(player.act(dialogue)).text).action
-        if echo:
-            click.secho(f"> {action}", bold=True)
-        observation, reward, terminated, truncated, info = env.step(action)
-        total, turn, over = total + float(reward), turn + 1, terminated or truncated
-    click.echo(observation)
-    ending = "solved" if info.get("success") else "over" if terminated else "out of turns"
-    click.secho(f"\n{ending} after {turn} turns, return {total:g}", bold=True)
-
-
-def _ask(dialogue: Any) -> str:
-    while True:
-        text = str(click.prompt("", prompt_suffix="> ", default="?", show_default=False))
-        if text.strip() != "?":
-            return text
-        click.secho("\n".join(dialogue.info.get("admissible", ["this world lists no actions"])), dim=True)
-
-
 def _say_plan(config: Any, as_json: bool) -> None:
     plan = {
         "name": config.name,
@@ -279,7 +205,7 @@ def _say_plan(config: Any, as_json: bool) -> None:
         "parts": {kind: spec.name for kind, spec in config.parts.items()},
         "stages": [
             {"name": s.name, "updates": s.updates, "parts": {k: p.name for k, p in s.parts.items()}}
-            for s in config.stages
+            for s in config.plan
         ],
     }
     if as_json:
@@ -313,7 +239,8 @@ def _run_folder(target: str) -> Path:
     path = Path(target)
     if path.is_dir():
         return path
-    from agentrl.parts.run_file import parse, read_tables
+    from agentrl.parts.run_file import parse
+    from agentrl.parts.tables import read_tables
 
     config = parse(read_tables(path), _host())
     runs = [p.parent for p in config.runs.glob(f"{config.name}*/run.toml")]
@@ -334,6 +261,7 @@ def _host() -> Any:
 
 
 main.add_command(new)
+main.add_command(play)
 
 
 if __name__ == "__main__":

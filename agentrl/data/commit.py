@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agentrl.data.durable import Fingerprint, fingerprint
 from agentrl.data.jsontext import to_json
@@ -101,7 +102,7 @@ def folder_name(update: int) -> str:
     return f"{update:06d}" if isinstance(update, int) else str(update)
 
 
-def read_json(path: Path) -> object:
+def read_json(path: Path) -> Any:
     """Raises RecordError where the file is missing or is not JSON."""
     try:
         return json.loads(path.read_bytes())

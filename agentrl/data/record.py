@@ -147,7 +147,7 @@ class Run:
         advantages: Sequence[Advantage | None] | None,
         metrics: Mapping[str, float],
         state: Mapping[str, object],
-        write_checkpoint: Callable[[Path], None] | None,
+        write_checkpoint: Callable[[Path], object] | None,
         columns: Mapping[str, Column] = COLUMNS,
     ) -> Commit:
         """Make an update durable: when this returns it survives anything, when it raises nothing has changed.
@@ -264,7 +264,7 @@ class Run:
             move(draft / "file", target)
         return target
 
-    def write_folder(self, name: str, write: Callable[[Path], None]) -> Path:
+    def write_folder(self, name: str, write: Callable[[Path], object]) -> Path:
         """Let `write` fill a new folder, which then takes the place of one of that name. Raises RecordError."""
         target = self._target(name)
         with self.draft(f"writing {target}") as draft:

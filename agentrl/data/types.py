@@ -42,6 +42,10 @@ class Sampling:
     top_k: int = 0  # 0 keeps all
 
 
+SAMPLING = Sampling()
+"""From the whole distribution, as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One entry of a dialogue; `completion` is set on what the policy itself said, so its ids are never made twice."""
@@ -74,7 +78,7 @@ class Completion:
     entropy: Logprobs | None = None  # [C], nats
     versions: Ids = field(default_factory=no_ids)  # [C]
     stop: Literal["stop", "length"] = "stop"
-    sampling: Sampling = Sampling()
+    sampling: Sampling = SAMPLING
     square: Logprobs | None = None  # [C], Σ π² of the distribution sampled from
     calls: tuple[Info, ...] | None = None
     thought: str | None = None
@@ -112,7 +116,7 @@ class Turn:
     anchor: str
     rewards: Mapping[str, float] = field(default_factory=dict)  # named parts, sum to `reward`
     invalid: str = ""
-    info: Info = EMPTY
+    info: Info = field(default_factory=lambda: EMPTY)
     agent: str = AGENT
     kind: Literal["act", "speak", "answer"] = "act"
     relation: Relation = "start"
@@ -150,7 +154,7 @@ class Final:
 
     observation: str
     anchor: str
-    info: Info = EMPTY
+    info: Info = field(default_factory=lambda: EMPTY)
 
     @property
     def admissible(self) -> Sequence[str]:
@@ -200,7 +204,7 @@ class Trajectory:
     branch: int = 0  # number among the branches off the same turn
     final: Final | None = None
     labels: Mapping[str, str] = field(default_factory=dict)  # arm, stage, kind of branch
-    hidden: Info = EMPTY
+    hidden: Info = field(default_factory=lambda: EMPTY)
     columns: dict[str, object] = field(default_factory=dict)
     error: str = ""
     seconds: float = 0.0  # wall clock, not part of equality across resumes

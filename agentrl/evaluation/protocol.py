@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import Task, Trajectory
@@ -108,7 +109,7 @@ class Evaluation:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object]) -> Evaluation:
+    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
         """Raises DataError where `to_json` did not make this."""
         try:
             if data["schema_version"] != SCHEMA_VERSION:

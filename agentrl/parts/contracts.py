@@ -18,6 +18,7 @@ from agentrl.data.columns import Column
 from agentrl.data.types import (
     AGENT,
     EMPTY,
+    SAMPLING,
     Advantages,
     Batch,
     Completion,
@@ -84,14 +85,29 @@ class Prompt:
 class Codec(Protocol):
     """Words to ids and back, for one model: stateless (but for caches), without weights, picklable."""
 
-    name: str
-    """Hash of tokenizer and template: same name, same ids."""
-    stop_ids: frozenset[int]
-    max_context: int
-    roles: frozenset[str]
-    """Roles that the template knows; `prompt` folds others into those."""
-    tools: bool
-    thoughts: Literal["none", "kept", "dropped"]
+    @property
+    def name(self) -> str:
+        """Hash of tokenizer and template: same name, same ids."""
+        ...
+
+    @property
+    def stop_ids(self) -> frozenset[int]: ...
+    @property
+    def max_context(self) -> int: ...
+    @property
+    def roles(self) -> frozenset[str]:
+        """Roles that the template knows; `prompt` folds others into those."""
+        ...
+
+    @property
+    def tools(self) -> bool:
+        """Whether the template writes tools."""
+        ...
+
+    @property
+    def thoughts(self) -> Literal["none", "kept", "dropped"]:
+        """What becomes of thoughts in old answers."""
+        ...
 
     def prompt(
         self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), after: Completion | None = None
@@ -155,7 +171,7 @@ class Question:
 
     prompt_ids: Ids
     ids: Ids
-    sampling: Sampling = Sampling()
+    sampling: Sampling = SAMPLING
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,8 +207,10 @@ class Scorer(Protocol):
 class Model(Protocol):
     """Owner of one set of weights and their version. While a stage runs, its trainer alone changes them."""
 
-    codec: Codec
     version: Version
+
+    @property
+    def codec(self) -> Codec: ...
 
     async def publish(self, update: int, via: type[Shared] | type[Folder] | type[Stream]) -> Weights:
         """Call the present weights `update` and hand them out. Raises ConfigError for a way it does not know."""
@@ -211,7 +229,8 @@ class Model(Protocol):
 class Trainer(Protocol):
     """Turns a batch and its advantages into new weights of its model: the only writer of weights."""
 
-    model: Model
+    @property
+    def model(self) -> Model: ...
 
     async def update(self, batch: Batch, advantages: Advantages) -> Metrics:
         """One update. `advantages`: one entry per trajectory of `batch.usable`.
@@ -239,7 +258,7 @@ class Dialogue:
     seed: int
     prompt: Prompt | None = None
     tools: tuple[Tool, ...] = ()
-    info: Info = EMPTY
+    info: Info = field(default_factory=lambda: EMPTY)
     stop: tuple[str, ...] = ()  # the completion ends after the first of these strings
     max_tokens: int | None = None
 
@@ -248,13 +267,25 @@ class Dialogue:
 class Policy(Protocol):
     """Who acts. One policy serves many trajectories at once."""
 
-    accepts: frozenset[type]
-    """Ways to take weights over: Shared, Folder, Stream; empty for a policy without weights of its own."""
-    exact: bool | None
-    """Whether ids and log-probs come back as they were sampled; None until it was asked for the first time."""
-    repeatable: bool
-    """Whether the seed of a dialogue decides what is said."""
-    version: Version | None
+    @property
+    def accepts(self) -> frozenset[type]:
+        """Ways to take weights over: Shared, Folder, Stream; empty for a policy without weights of its own."""
+        ...
+
+    @property
+    def exact(self) -> bool | None:
+        """Whether ids and log-probs come back as they were sampled; None until it was asked for the first time."""
+        ...
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the seed of a dialogue decides what is said."""
+        ...
+
+    @property
+    def version(self) -> Version | None:
+        """Of the weights it plays with."""
+        ...
 
     async def act(self, dialogue: Dialogue) -> Completion:
         """Raises ContextOverflow when the prompt leaves no room, PolicyFault when the engine fails."""
@@ -310,8 +341,12 @@ class Reading:
 class Dialect(Protocol):
     """How an action is written in text, and read back: `read(write(action)).action == action`."""
 
-    instructions: str
-    stop: tuple[str, ...]
+    @property
+    def instructions(self) -> str: ...
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Strings that end a completion."""
+        ...
 
     def write(self, action: str) -> str: ...
     def read(self, text: str) -> Reading: ...
@@ -337,8 +372,15 @@ class Answer:
 class Session(Protocol):
     """One trajectory's view of its past; a function of seed, turns and observations, so that a branch can replay it."""
 
-    instructions: str
-    tools: tuple[Tool, ...]
+    @property
+    def instructions(self) -> str:
+        """What the context adds to the world's own, already shown by `view`."""
+        ...
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """Tools of the context's own."""
+        ...
 
     def view(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...] | Speak:
         """What the policy reads now, or what it is asked first. `turns` holds spoken turns too."""
@@ -481,14 +523,24 @@ class LossBatch:
 class Loss(Protocol):
     """A policy loss. A class, so that a trainer knows before the forward pass what it has to compute."""
 
-    aggregation: Literal["token", "trajectory", "task"]
-    scope: Literal["sampled", "all"]
-    needs: frozenset[str]
-    """Of "reference", "old", "entropy", "behaviour", names of columns, and "top:NAME" (see LossBatch)."""
-    skips_zero: bool
-    """A row whose advantages are all zero has no gradient, so its forward pass may be left out."""
-    unit: Literal["token", "row", "trajectory"]
-    """What a micro-batch may not cut."""
+    @property
+    def aggregation(self) -> Literal["token", "trajectory", "task"]: ...
+    @property
+    def scope(self) -> Literal["sampled", "all"]: ...
+    @property
+    def needs(self) -> frozenset[str]:
+        """Of "reference", "old", "entropy", "behaviour", names of columns, and "top:NAME" (see LossBatch)."""
+        ...
+
+    @property
+    def skips_zero(self) -> bool:
+        """A row whose advantages are all zero has no gradient, so its forward pass may be left out."""
+        ...
+
+    @property
+    def unit(self) -> Literal["token", "row", "trajectory"]:
+        """What a micro-batch may not cut."""
+        ...
 
     def __call__(self, batch: LossBatch) -> tuple[torch.Tensor, Metrics]:
         """The scalar to minimise for this micro-batch, and metrics: sums over tokens by weight, which add up.

@@ -81,7 +81,7 @@ class LiveStage:
             for i, advantage in zip(places, self._credited(seen), strict=True):
                 own = (j for j, turn in enumerate(batch.usable[i].turns) if turn.agent == speaker)
                 for j, value in zip(own, advantage, strict=True):
-                    spread[i][j] = value  # type: ignore[call-overload]
+                    spread[i][j] = value
         return [_together(values, trajectory) for values, trajectory in zip(spread, batch.usable, strict=True)]
 
     def _credited(self, trajectories: Sequence[Trajectory]) -> Advantages:

@@ -98,7 +98,7 @@ def describe(annotation: object) -> str:
 
 def hints_of(part: Part) -> dict[str, object]:
     """Annotations by parameter. Raises PluginError where one cannot be resolved."""
-    target = part.__init__ if inspect.isclass(part) else part  # type: ignore[misc]
+    target = part.__init__ if inspect.isclass(part) else part
     try:
         return typing.get_type_hints(target, include_extras=True)
     except NameError as error:  # an annotation imported only under TYPE_CHECKING
@@ -130,7 +130,7 @@ def _nearest(annotation: object, value: object) -> str:
 
 
 @functools.cache
-def _adapter(annotation: object) -> typing.Any:
+def _adapter(annotation: typing.Any) -> typing.Any:
     import pydantic
 
     config = pydantic.ConfigDict(arbitrary_types_allowed=True, strict=False)
@@ -148,7 +148,7 @@ def _bare(annotation: object) -> object:
         return _bare(getattr(annotation, "__origin__", annotation))
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         inner = tuple(_bare(argument) for argument in typing.get_args(annotation))
-        return functools.reduce(lambda one, other: typing.Union[one, other], inner)  # type: ignore[arg-type]  # noqa: UP007
+        return functools.reduce(lambda one, other: typing.Union[one, other], inner)  # noqa: UP007
     return annotation
 
 

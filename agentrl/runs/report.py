@@ -62,7 +62,7 @@ def _costs(trajectories: Sequence[Trajectory]) -> Metrics:
         for turn in trajectory.turns[trajectory.inherited :]:
             cost = turn.info.get("cost")
             if isinstance(cost, Mapping):
-                total.update({str(name): float(value) for name, value in cost.items()})  # type: ignore[call-overload]
+                total.update({str(name): float(value) for name, value in cost.items()})
     return {f"cost/{name}": float(value) for name, value in total.items() if value}
 
 

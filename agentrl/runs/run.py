@@ -70,6 +70,14 @@ def train(
         return _Running(config, host, run, live, progress).run_to_end(None)
 
 
+def check(source: Path | str | Mapping[str, object], overrides: Sequence[str] = (), *, host: Host | None = None) -> RunFile:
+    """Build everything that a run file names, compare it and play one task; write nothing. Raises AgentRLError."""
+    config = parse(read_tables(source, overrides), host or default_host())
+    with ExitStack() as stack:
+        asyncio.run(check_parts(config, RunParts(config, host or default_host(), stack)))
+    return config
+
+
 def resume(
     folder: Path | str,
     *,

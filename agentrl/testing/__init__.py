@@ -4,39 +4,36 @@ from collections.abc import Callable
 
 from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts.host import Host, default_host
-from agentrl.parts.registry import Spec
+from agentrl.parts.kinds import KINDS
+from agentrl.parts.registry import Entry, Spec
 from agentrl.testing.environment import check_environment
 from agentrl.testing.parts import check_context, check_credit, check_dialect, check_sampler
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, Result, require, run_checks
+from agentrl.testing.samples import sample_scope
 
 
 def kit(kind: str, host: Host | None = None) -> Callable[..., Report]:
-    """The kit that a plugin offers for a kind of part: `kit("sandbox")(MyProvider, name="mine")`.
+    """The kit of a kind of part: `kit("sandbox")(MyProvider, name="mine")`. Its first argument makes the part.
 
-    Its first argument makes the part. Raises ConfigError for a kind that no plugin has a kit for.
+    Raises ConfigError for a kind that has none.
     """
-    return (host or default_host()).part("kit", kind)  # type: ignore[no-any-return]
+    host = host or default_host()
+    own = KINDS[kind].kit if kind in KINDS else ""
+    if own:
+        return Entry(kind, own, "agentrl").load()  # type: ignore[return-value]
+    offered = [entry.name for entry in host.registry("kit")]
+    if kind not in offered:
+        have = [*offered, *(name for name, known in KINDS.items() if known.kit)]
+        raise ConfigError(f"there is no kit for a {kind} yet. {did_you_mean(kind, have)}")
+    return host.part("kit", kind)  # type: ignore[return-value]
 
 
 def check_part(spec: Spec, host: Host) -> Report:
-    """The kit of the part's kind. Raises ConfigError for a kind that has none."""
+    """Put a part through the kit of its kind. Raises ConfigError for a kind that has none."""
+    check = kit(spec.kind, host)
     if spec.kind == "environment":
-        return check_environment(spec)
-    if spec.kind == "sampler":
-        splits = {"train": 100}
-        return check_sampler(lambda: host.build(spec, splits=splits, seed=0), name=spec.name)
-    kits: dict[str, Callable[..., Report]] = {
-        "credit": check_credit,
-        "context": check_context,
-        "dialect": check_dialect,
-    }
-    offered = [entry.name for entry in host.registry("kit")]
-    if spec.kind in offered:
-        return kit(spec.kind, host)(lambda: host.build(spec), name=spec.name)
-    if spec.kind not in kits:
-        allowed = ["environment", "sampler", *kits, *offered]
-        raise ConfigError(f"there is no kit for a {spec.kind} yet. {did_you_mean(spec.kind, allowed)}")
-    return kits[spec.kind](host.build(spec), name=spec.name)
+        return check(spec)
+    return check(lambda: host.build(spec, sample_scope()), name=spec.name)
 
 
 __all__ = [

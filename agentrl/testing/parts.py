@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from agentrl.data.types import Completion, Floats, Outcome, Task, Trajectory, Turn
-from agentrl.parts.contracts import Context, Credit, Dialect
+from agentrl.data.types import Advantage, Advantages, Batch, Floats, Group, Message, Trajectory
+from agentrl.parts.contracts import Context, Credit, Credited, Dialect, Session
+from agentrl.parts.live import checked_advantages
 from agentrl.testing.report import Report, require, run_checks
+from agentrl.testing.samples import sample_trajectories
+from agentrl.worlds.sessions import View, begin_session
 
 
-def sample_trajectories(seed: int = 0, groups: int = 4, members: int = 6) -> list[Trajectory]:
-    """Seeded trajectories of 1 to 7 turns with shared anchors, sparse rewards, and one group without variance."""
-    random = np.random.default_rng(seed)
-    made = []
-    for group in range(groups):
-        for member in range(members):
-            length = 3 if group == 0 else int(random.integers(1, 8))
-            reward = 1.0 if group == 0 else float(random.integers(0, 2))
-            turns = tuple(
-                _turn(f"s{int(random.integers(4))}", reward if t == length - 1 else 0.0, random) for t in range(length)
-            )
-            made.append(Trajectory(turns, Task("train", group), f"g{group}", Outcome.TERMINATED, member=member))
-    return made
-
-
-def check_credit(credit: Credit, *, name: str = "?") -> Report:
+def check_credit(make: Callable[[], Credit], *, name: str = "?") -> Report:
     """Shapes, order, duplicates elsewhere, groups without variance, lone trajectories."""
     trajectories = sample_trajectories()
+    part = make()
+
+    def credit(trajectories: Sequence[Trajectory]) -> Advantages:
+        result = part(trajectories)
+        return checked_advantages(
+            result.advantages if isinstance(result, Credited) else result, trajectories, f"credit {name!r}"
+        )
+
     base = _flat(credit(trajectories))
 
     def one_number_per_turn_or_token() -> None:
@@ -44,7 +40,7 @@ def check_credit(credit: Credit, *, name: str = "?") -> Report:
     def the_order_of_trajectories_changes_nothing() -> None:
         order = np.random.default_rng(1).permutation(len(trajectories))
         shuffled = credit([trajectories[i] for i in order])
-        restored: list[Floats] = [np.zeros(0)] * len(trajectories)
+        restored: Advantages = [np.zeros(0)] * len(trajectories)
         for place, advantage in zip(order, shuffled, strict=True):
             restored[place] = advantage
         require(np.allclose(_flat(restored), base, rtol=0, atol=1e-12), "another order gives other advantages")
@@ -94,12 +90,13 @@ def check_credit(credit: Credit, *, name: str = "?") -> Report:
 
 
 def check_dialect(
-    dialect: Dialect,
+    make: Callable[[], Dialect],
     *,
     name: str = "?",
     actions: tuple[str, ...] = ("go to shelf 1", "search[red shoe]", "ü ∑ 🤖", "{}"),
 ) -> Report:
     """An action that is written is read back; hostile text is read without an exception."""
+    dialect = make()
 
     def what_is_written_is_read_back() -> None:
         for action in actions:
@@ -131,28 +128,33 @@ def check_dialect(
     )
 
 
-def check_context(context: Context, *, name: str = "?") -> Report:
+def check_context(make: Callable[[], Context | View], *, name: str = "?") -> Report:
     """The current observation comes last, sampled messages keep their completion, the same input gives the same."""
     turns = sample_trajectories(3)[-1].turns[:1] * 5
 
+    def session() -> Session:
+        return begin_session(
+            make(), instructions="rules", key="k", seed=0, speaker="agent", count=lambda messages: 10 * len(messages)
+        )
+
+    def seen(own: Session, count: int) -> tuple[Message, ...]:
+        view = own.view(turns[:count], f"now {count}")
+        return view if isinstance(view, tuple) else view.messages
+
     def the_current_observation_comes_last() -> None:
-        messages: tuple[Any, ...] = ()
+        own = session()
         for count in range(len(turns) + 1):
-            messages = context("rules", turns[:count], f"now {count}", messages)
-            require(
-                messages[-1].role == "user" and f"now {count}" in messages[-1].content,
-                f"the last message is {messages[-1]}",
-            )
+            last = seen(own, count)[-1]
+            require(last.role in ("user", "tool") and f"now {count}" in last.content, f"the last message is {last}")
 
     def sampled_messages_keep_their_completion() -> None:
-        messages: tuple[Any, ...] = ()
+        own = session()
         for count in range(len(turns) + 1):
-            messages = context("rules", turns[:count], "now", messages)
-        for message in messages:
-            require(
-                message.role != "assistant" or message.completion is not None,
-                "an assistant message lost its completion",
-            )
+            for message in seen(own, count):
+                require(
+                    message.role != "assistant" or message.completion is not None,
+                    "an assistant message lost its completion",
+                )
 
     return run_checks(
         "context", name, _named(the_current_observation_comes_last, sampled_messages_keep_their_completion)
@@ -170,7 +172,8 @@ def check_sampler(make: Callable[[], Any], *, name: str = "?") -> Report:
     def a_restored_sampler_goes_on() -> None:
         one = make()
         one.next(0)
-        one.observe(sample_trajectories())
+        if hasattr(one, "observe"):
+            one.observe(Batch(0, (Group("g0", 0, tuple(sample_trajectories())),)))
         two = make()
         two.restore(one.state())
         require(one.next(1) == two.next(1), "a restored sampler draws other tasks")
@@ -178,13 +181,7 @@ def check_sampler(make: Callable[[], Any], *, name: str = "?") -> Report:
     return run_checks("sampler", name, _named(the_same_history_gives_the_same_tasks, a_restored_sampler_goes_on))
 
 
-def _turn(anchor: str, reward: float, random: np.random.Generator) -> Turn:
-    ids = random.integers(0, 100, size=2).astype(np.int32)
-    completion = Completion("go", np.zeros(1, np.int32), ids, np.full(2, -1.0, np.float32), None, np.zeros(2, np.int32))
-    return Turn(anchor, completion, "go", reward, anchor)
-
-
-def _flat(advantages: Any) -> Floats:
+def _flat(advantages: Sequence[Advantage]) -> Floats:
     return np.concatenate(
         [
             np.concatenate([np.ravel(a) for a in advantage]) if len(advantage) else np.zeros(0)

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from agentrl.data.seeds import turn_seed
-from agentrl.data.types import AGENT, Completion, Final, Info, Message, Outcome, Task, Trajectory, Turn
+from agentrl.data.types import AGENT, EMPTY, Completion, Final, Info, Message, Outcome, Task, Trajectory, Turn
 from agentrl.errors import ConfigError, ContextOverflow, PluginError, SandboxFault
 from agentrl.parts.contracts import (
     Codec,
@@ -34,7 +34,7 @@ from agentrl.parts.contracts import (
 )
 from agentrl.worlds.sessions import View, begin_session
 from agentrl.worlds.stepping import World
-from agentrl.worlds.steps import Step, checked_reset, checked_step, cost_of
+from agentrl.worlds.steps import Step, checked_mapping, checked_reset, checked_step, cost_of
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -112,12 +112,13 @@ class Episode:
     async def run(self) -> Trajectory:
         """Raises ConfigError and PluginError (mistakes of a run file, a plugin); every other fault is the outcome."""
         started = time.perf_counter()
-        task, hidden, error = self._play.task, {}, ""
+        task, error = self._play.task, ""
+        hidden: Info = EMPTY
         try:
             observation, info = await self._reset(task)
             task = dataclasses.replace(task, key=str(info.get("task", f"{task.split}/{task.index}")))
-            hidden = info.get("hidden") or {}
             if "hidden" in info:
+                hidden = checked_mapping(info["hidden"])
                 info = {key: value for key, value in info.items() if key != "hidden"}
             if self._start is not None:
                 observation, info = await self._go_to(self._start, observation, info)
@@ -239,7 +240,7 @@ class Episode:
             if self._forced is not None:
                 return self._encoded(view, prompt, self._forced, stop), prompt
             if view.shows:
-                return self._encoded(view, prompt, await self._shown(view.speaker, info, seed), stop), prompt
+                return self._encoded(view, prompt, await self._shown(view, info, seed), stop), prompt
             dialogue = Dialogue(messages, view.key, seed, prompt, view.tools, info, stop, max_tokens)
             completion = await view.speaker.act(dialogue)  # type: ignore[call-arg,arg-type,misc]
         except ContextOverflow as error:
@@ -258,8 +259,9 @@ class Episode:
             return dataclasses.replace(self._encoded(view, prompt, completion.text, stop), text=completion.text), prompt
         return completion, prompt
 
-    async def _shown(self, speaker: Demonstrator, info: Info, seed: int) -> str:
+    async def _shown(self, view: _View, info: Info, seed: int) -> str:
         """A demonstrator's action as the dialect writes it."""
+        speaker: Demonstrator = view.speaker  # type: ignore[assignment]
         action = await self._in_world(lambda: speaker.act(self._world.env, info, seed))
         if not isinstance(action, str):
             raise PluginError(f"{type(speaker).__name__}.act gave {action!r}; a demonstrator gives the action's text")

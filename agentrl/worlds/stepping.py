@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import queue
 import threading
 import time
@@ -84,14 +85,12 @@ class ThreadedWorld:
         future: asyncio.Future[Result] = loop.create_future()
 
         def job() -> None:
-            result: Result | None = None
-            error: BaseException | None = None
             try:
-                result = function()
+                settle = functools.partial(_settle, future, function())
             except BaseException as raised:  # handed over to whoever waits, whatever it is
-                error = raised
+                settle = functools.partial(_fail, future, raised)
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, future, result, error)
+                loop.call_soon_threadsafe(settle)
 
         started, waited = time.perf_counter(), self.clock.waited_s
         self._jobs.put(job)
@@ -113,10 +112,11 @@ class ThreadedWorld:
             job()
 
 
-def _settle(future: asyncio.Future[Result], result: Result, error: BaseException | None) -> None:
-    if future.done():
-        return  # nobody waits any more
-    if error is not None:
-        future.set_exception(error)
-    else:
+def _settle(future: asyncio.Future[Result], result: Result) -> None:
+    if not future.done():  # else nobody waits any more
         future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Result], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

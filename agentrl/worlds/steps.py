@@ -47,6 +47,13 @@ def checked_reset(result: object) -> tuple[str, Info]:
     return observation, info
 
 
+def checked_mapping(value: object) -> Info:
+    """`info["hidden"]`. Raises TypeError for anything but a mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"reset gave info['hidden'] = {_short(value)}; it is a mapping")
+    return value
+
+
 def checked_step(result: object) -> Step:
     """A step's five values as a Step. Raises TypeError or ValueError that says what was given."""
     if not isinstance(result, tuple) or len(result) != 5:
@@ -61,7 +68,7 @@ def checked_step(result: object) -> Step:
     if not isinstance(observation, str) or not isinstance(info, Mapping):
         raise TypeError(f"step gave {_short(result)}; the observation is text, the info a mapping")
     return Step(
-        observation, reward, info.get("rewards") or _NO_PARTS, bool(terminated), bool(truncated), info  # type: ignore[arg-type]
+        observation, reward, info.get("rewards") or _NO_PARTS, bool(terminated), bool(truncated), info
     )  # fmt: skip
 
 
@@ -79,7 +86,7 @@ def cost_of(info: Info, seconds: float, tokens: int) -> dict[str, float]:
 
 def _number(reward: object) -> float:
     try:
-        return float(reward)  # type: ignore[arg-type]
+        return float(reward)
     except (TypeError, ValueError):
         raise TypeError(f"step gave the reward {_short(reward)}; a reward is one number") from None
 

@@ -86,7 +86,7 @@ class Parquet:
     """A corpus in a Parquet file, held as Arrow columns."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq
 
         try:
             self._table = pq.read_table(path, memory_map=True)

@@ -45,7 +45,7 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 def _parquet(path: Path) -> Iterator[Any]:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq
 
     wanted = ("question", "golden_answers", "answers", "answer", "reward_model")
     try:

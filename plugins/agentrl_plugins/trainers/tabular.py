@@ -151,7 +151,11 @@ def _samples(
                 f"trajectory {trajectory.id} needs one finite advantage for each of its {len(trajectory.turns)} turns, not {credit}"
             )
         for turn, advantage in list(zip(trajectory.turns, credit, strict=True))[trajectory.inherited :]:
-            if turn.agent in speakers and turn.kind == "act" and not np.any(turn.columns.get("mask", False)):
+            if (
+                turn.agent in speakers
+                and turn.kind == "act"
+                and not np.any(np.asarray(turn.columns.get("mask", False)))
+            ):
                 yield *_situation(turn, trajectory), float(np.asarray(advantage).item())
 
 
