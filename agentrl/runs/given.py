@@ -1,0 +1,53 @@
+"""Parts given from Python: a class or function of a notebook stands where a run file names a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentrl.errors import ConfigError, did_you_mean
+from agentrl.parts.hookspecs import Register
+from agentrl.parts.host import Host
+from agentrl.parts.kinds import KINDS
+from agentrl.parts.tables import Tables
+
+PLUGIN = "given"
+
+
+def with_parts(tables: Tables, parts: Mapping[str, object], host: Host) -> tuple[Tables, Host]:
+    """Tables that name the given parts, and a host that offers them. Raises ConfigError for an unknown kind.
+
+    A part of a kind of which a run has several (shapers, judges, loggers) is added to the list.
+    """
+    if not parts:
+        return tables, host
+    for kind, part in parts.items():
+        if kind not in KINDS:
+            raise ConfigError(f"parts = {{{kind!r}: …}}: there is no such kind. {did_you_mean(kind, KINDS)}")
+        if not callable(part):
+            raise ConfigError(f"parts = {{{kind!r}: …}} takes a class or a function, not {part!r}")
+        name = f"{PLUGIN}/{kind}"
+        many = KINDS[kind].many
+        if many:
+            tables[many] = [*(tables.get(many) or ()), {"name": name}]  # type: ignore[misc]
+        else:
+            table = tables.get(kind)
+            tables[kind] = {**(table if isinstance(table, dict) else {}), "name": name}
+            for stage in tables.get("stages") or ():  # type: ignore[attr-defined]
+                if kind in stage:
+                    stage[kind] = {**(stage[kind] if isinstance(stage[kind], dict) else {}), "name": name}
+    return tables, host.with_plugins({PLUGIN: _Given(parts)})
+
+
+class _Given:
+    """A plugin of live parts."""
+
+    def __init__(self, parts: Mapping[str, object]) -> None:
+        for kind, part in parts.items():
+            setattr(self, KINDS[kind].hook, _offers(f"{PLUGIN}/{kind}", part))
+
+
+def _offers(name: str, part: object) -> object:
+    def register(register: Register) -> None:
+        register(name, part)
+
+    return register

@@ -1,0 +1,351 @@
+"""The live parts of a run: built by what they ask for, shared where they are one, closed in reverse order."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
+
+import gymnasium
+
+from agentrl.data.record import Run
+from agentrl.data.types import AGENT
+from agentrl.errors import ConfigError, did_you_mean
+from agentrl.parts import contracts
+from agentrl.parts.contracts import Dialect, Folder, Model, Policy, SavedCodec, Seed, Speaker, Splits, Version, Voice
+from agentrl.parts.host import Host
+from agentrl.parts.live import LiveStage
+from agentrl.parts.registry import Spec
+from agentrl.parts.run_file import EvaluationPlan, RunFile, Stage
+from agentrl.parts.settings import parameters_of
+from agentrl.parts.wiring import Lazy, Scope, kind_for
+from agentrl.worlds.player import EpisodePlayer
+from agentrl.worlds.stepping import Clock
+from agentrl.worlds.texts import WorldTexts
+from agentrl.worlds.voice import LoopVoice
+
+Report = Callable[[str, int, int], None]
+ENDLESS = {"train": 2**31 - 1}
+
+
+class RunParts:
+    """Makes parts; models and named policies are made once and shared by all stages."""
+
+    def __init__(
+        self, config: RunFile, host: Host, stack: ExitStack, folder: Path | None = None, report: Report | None = None
+    ) -> None:
+        """`folder`: of a run that exists, for codecs that it kept. `report(what, done, of)` is told of slow steps."""
+        self.config, self.host, self.folder, self.report = config, host, folder, report
+        self.incarnation = secrets.token_hex(4)
+        self.models: dict[str, Model] = {}
+        self.policies: dict[str, Speaker] = {}
+        self.live: dict[str, LiveStage] = {}
+        """Stages that were made, by name."""
+        self._players: dict[str, EpisodePlayer] = {}
+        self._stacks: dict[str, ExitStack] = {}
+        self._evaluating: Speaker | None = None
+        self.scope = Scope(
+            {
+                Seed: Seed(config.seed),
+                contracts.Columns: contracts.Columns(host.columns),
+                Folder: Lazy(self._given_folder),
+                contracts.Texts: Lazy(self._texts),
+                **({Model: Lazy(self.model), contracts.Codec: Lazy(lambda: self.model().codec)} if self.has_model else {}),
+            },
+            named=self.named,
+            stack=stack,
+        )
+        self.dialect: Dialect = self._built("dialect")
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the run file has a [model] table."""
+        return "model" in self.config.parts
+
+    def model(self, name: str = "model") -> Model:
+        """The run's model, or one of [models]. Raises ConfigError where there is none."""
+        if name not in self.models:
+            spec = self.config.parts.get("model") if name == "model" else self.config.models.get(name)
+            if spec is None:
+                known = ["model", *self.config.models]
+                raise ConfigError(f"this run has no model {name!r}. {did_you_mean(name, known)}")
+            saved = SavedCodec(self._kept_codec(name))
+            model: Model = self.scope.keep(self.host.build(spec, self.scope.within({SavedCodec: saved})))
+            model.version = Version(self.config.name, self.incarnation, name, model.version.update)
+            self.models[name] = model
+        return self.models[name]
+
+    def policy(self, name: str = AGENT) -> Speaker:
+        """The run's policy, or one of [policies]. Raises ConfigError where there is none."""
+        if name not in self.policies:
+            spec = self.config.parts.get("policy") if name == AGENT else self.config.policies.get(name)
+            if spec is None:
+                raise ConfigError(f"this run has no policy {name!r}. {did_you_mean(name, [AGENT, *self.config.policies])}")
+            self.policies[name] = self._policy(spec)
+        return self.policies[name]
+
+    def named(self, path: str) -> object:
+        """What a run file calls "models.NAME" or "policies.NAME". Raises ConfigError for anything else."""
+        table, _, name = path.partition(".")
+        if table == "models":
+            return self.model(name)
+        if table == "policies":
+            return self.policy(name)
+        raise ConfigError(f"{path!r} names no part of a run; write \"models.NAME\" or \"policies.NAME\"")
+
+    def stage(self, stage: Stage) -> LiveStage:
+        """All parts of a stage; those of one that repeats are made once."""
+        if stage.name not in self.live:
+            self.live[stage.name] = self._new_stage(stage)
+        return self.live[stage.name]
+
+    def release(self, name: str) -> None:
+        """Close the parts of a stage that is over; they are made anew should it be asked for again."""
+        self.live.pop(name, None)
+        self._players.pop(name, None)
+        stack = self._stacks.pop(name, None)
+        if stack is not None:
+            stack.close()
+
+    def player(self, name: str) -> EpisodePlayer:
+        """The player of a stage that was made."""
+        return self._players[name]
+
+    def evaluation_policy(self, plan: EvaluationPlan) -> Speaker:
+        """The run's policy; with settings of its own a second one on the same weights, made once."""
+        if not plan.policy:
+            if "policy" not in self.config.parts:
+                raise ConfigError("[evaluation] needs a [policy] of the whole run")
+            return self.policy()
+        if self._evaluating is None:
+            spec = self.config.parts["policy"]
+            self._evaluating = self._policy(Spec(spec.kind, spec.name, {**spec.settings, **plan.policy}))
+        return self._evaluating
+
+    def evaluation_player(self, stage: Stage | None) -> EpisodePlayer:
+        """A new player for held-out tasks, with the worlds and limits of a stage; whoever asks closes it."""
+        dialect: Dialect = self.host.build(stage.parts["dialect"], self.scope) if stage else self.dialect
+        return self._player(stage, dialect, self.scope, self.model() if self.has_model else None)
+
+    def splits(self, stage: Stage | None = None) -> Mapping[str, int]:
+        """The splits of the world of a stage."""
+        env = self.environments(stage)(Clock())
+        try:
+            return getattr(env.unwrapped, "splits", ENDLESS)
+        finally:
+            env.close()
+
+    def environments(self, stage: Stage | None = None, speaker: Callable[[], Speaker] | None = None) -> WorldMaker:
+        """Makes worlds of a stage (of the run); voices speak for `speaker`, the run's policy unless given."""
+        spec = stage.parts["environment"] if stage else self.config.spec("environment")
+        if spec is None:
+            raise ConfigError("this run has no [environment]; add one")
+
+        def voice(policy: Policy | None, clock: Clock) -> Voice:
+            asked = policy or (speaker or self.policy)()
+            if not isinstance(asked, Policy):
+                raise ConfigError(f"a world asks for a voice, and {type(asked).__name__} cannot be asked; name a policy")
+            return LoopVoice(asked, clock)
+
+        return WorldMaker(self.host, spec, self.scope, voice)
+
+    # --------------------------------------------------------------------------------------------------- making
+
+    def _kept_codec(self, name: str) -> Path | None:
+        """Where a codec was kept: by this run, or by the one it starts from; earlier versions kept it with the model."""
+        source = self.folder or self.config.start_from
+        if source is None:
+            return None
+        folder = source / "codec" / name
+        return folder if folder.is_dir() else Run.open(source).model_folder()
+
+    def _built(self, kind: str) -> Dialect:
+        spec = self.config.spec(kind)
+        assert spec is not None  # kinds with a default
+        return cast(Dialect, self.host.build(spec, self.scope))
+
+    def _policy(self, spec: Spec, dialect: Dialect | None = None) -> Speaker:
+        model = self._model_of(spec)
+        own: dict[object, object] = {}
+        if model is not None:
+            own = {Model: model, contracts.Codec: model.codec, contracts.Scorer: model}
+        speaker: Speaker = self.scope.keep(self.host.build(spec, self.scope.within({Dialect: dialect or self.dialect, **own})))
+        return speaker
+
+    def _model_of(self, spec: Spec) -> Model | None:
+        """The model that a policy plays with: named in its table, or the run's; None for one that asks for none."""
+        parameters = parameters_of(self.host.part(spec.kind, spec.name), made=True)
+        if not any(parameter.contract is Model for parameter in parameters.values()):
+            return None
+        name = spec.settings.get("model")
+        return self.model(name.partition(".")[2]) if isinstance(name, str) else self.model() if self.has_model else None
+
+    def _new_stage(self, stage: Stage) -> LiveStage:
+        config, host = self.config, self.host
+        stack = self._stacks[stage.name] = ExitStack()
+        self.scope.stack.callback(stack.close)
+        dialect: Dialect = host.build(stage.parts["dialect"], self.scope)
+        own = stage.parts["policy"] != config.parts.get("policy")
+        agent = self._policy(stage.parts["policy"], dialect) if own else self.policy()
+        speakers = {AGENT: agent, **{name: self.policy(name) for name in config.policies}}
+        model = self._trained(stage, speakers)
+        # The speakers' model writes their ids; demonstrators have none, so the trained one writes theirs.
+        player = self._player(stage, dialect, self.scope, model, lambda: agent)
+        self._players[stage.name] = player
+        scope = self.scope.within(
+            {
+                Model: model,
+                contracts.Codec: model.codec,
+                contracts.Scorer: model if isinstance(model, contracts.Scorer) else None,
+                Policy: agent if isinstance(agent, Policy) else None,
+                Dialect: dialect,
+                contracts.Player: player,
+                contracts.Updates: contracts.Updates(stage.updates),
+                Splits: Lazy(lambda: Splits(self.splits(stage))),
+            },
+            voice=lambda policy: self._no_voice(),
+            stack=stack,
+        )
+        scope.keep(player)
+        built = {kind: scope.keep(host.build(stage.parts[kind], scope)) for kind in ("collector", "sampler", "credit") if kind in stage.parts}
+        shapers = [scope.keep(host.build(spec, scope)) for spec in stage.shapers]
+        judges = [scope.keep(host.build(spec, scope)) for spec in stage.judges]
+        if "loss" in stage.parts:
+            scope = scope.within({contracts.Loss: host.build(stage.parts["loss"], scope)})
+        trainer = scope.keep(host.build(stage.parts["trainer"], scope))
+        engines = [agent, self.policies.get(AGENT)] + [speakers[name] for name in speakers]
+        observers: dict[str, object] = {
+            "sampler": built["sampler"],
+            "collector": built["collector"],
+            "player": player,
+            "context": player.context,
+            **{f"judges.{i}": judge for i, judge in enumerate(judges)},
+            **({"credit": built["credit"]} if "credit" in built else {}),
+            **{f"shapers.{i}": shaper for i, shaper in enumerate(shapers)},
+        }
+        _check_state(observers)
+        return LiveStage(
+            name=stage.name,
+            model=model,
+            trainer=trainer,
+            speakers=speakers,
+            policies=_playing_with(model, engines),
+            collector=built["collector"],
+            sampler=built["sampler"],
+            credits=built.get("credit"),
+            trains=stage.trains,
+            shapers=shapers,
+            judges=judges,
+            observers=observers,
+            columns=host.columns,
+            names={
+                **{kind: f"{kind} {spec.name!r} of plugin {host.plugin_of(spec)!r}" for kind, spec in stage.parts.items()},
+                **{f"judges.{i}": f"judge {spec.name!r} of plugin {host.plugin_of(spec)!r}" for i, spec in enumerate(stage.judges)},
+                **{f"shapers.{i}": f"shaper {spec.name!r} of plugin {host.plugin_of(spec)!r}" for i, spec in enumerate(stage.shapers)},
+            },
+        )
+
+    def _trained(self, stage: Stage, speakers: Mapping[str, Speaker]) -> Model:
+        """The one model that a stage trains: that of its trained speakers."""
+        models: dict[int, Model] = {}
+        for name in stage.trains:
+            if name not in speakers:
+                raise ConfigError(f"stage {stage.name!r} trains {name!r}. {did_you_mean(name, speakers)}")
+            spec = stage.parts["policy"] if name == AGENT else self.config.policies[name]
+            model = self._model_of(spec) or (self.model() if self.has_model else None)
+            if model is None:
+                raise ConfigError("this run has no [model]; a trainer needs one")
+            models[id(model)] = model
+        if len(models) != 1:
+            raise ConfigError(
+                f"stage {stage.name!r} trains {', '.join(stage.trains)}, which play with {len(models)} models; a stage "
+                "trains one: alternate two stages with `repeat` and `of`"
+            )
+        return next(iter(models.values()))
+
+    def _player(
+        self, stage: Stage | None, dialect: Dialect, scope: Scope, model: Model | None,
+        speaker: Callable[[], Speaker] | None = None,
+    ) -> EpisodePlayer:  # fmt: skip
+        spec = stage.parts["context"] if stage else self.config.spec("context")
+        assert spec is not None
+        settings = stage.player if stage else self.config.player
+        environments = self.environments(stage, speaker)
+        return EpisodePlayer(environments, self.host.build(spec, scope), dialect, settings, model)
+
+    def _no_voice(self) -> Voice:
+        raise ConfigError("only worlds speak with a Voice; judges and contexts await a Policy")
+
+    def _given_folder(self) -> Folder:
+        if self.folder is None:
+            raise ConfigError("a part wants the folder of the run, and nothing is kept here")
+        return Folder(self.folder)
+
+    def _texts(self) -> contracts.Texts:
+        maker = self.environments(self.config.plan[0] if self.config.plan else None).without_policies()
+        report = self.report
+        tell = (lambda done, of: report("playing for the tokenizer", done, of)) if report is not None else None
+        return contracts.Texts(WorldTexts(lambda: maker(Clock()), self.dialect, self.config.seed, tell))
+
+
+class WorldMaker:
+    """Makes worlds; a world that asks for a Voice gets one of its own, and is stepped in a thread."""
+
+    def __init__(self, host: Host, spec: Spec, scope: Scope, voice: Callable[[Policy | None, Clock], Voice]) -> None:
+        self._host, self._spec, self._scope, self._voice = host, spec, scope, voice
+        self._parameters = parameters_of(host.part(spec.kind, spec.name), made=True)
+        self.threaded = any(
+            parameter.contract is Voice and (parameter.required or name in spec.settings)
+            for name, parameter in self._parameters.items()
+        )
+
+    def __call__(self, clock: Clock) -> gymnasium.Env[str, str]:
+        scope = self._scope.within({}, voice=lambda policy: self._voice(policy, clock))
+        env: gymnasium.Env[str, str] = self._host.build(self._spec, scope)
+        return env
+
+    def without_policies(self) -> WorldMaker:
+        """The same worlds, without the policies that a run file gives them: words are made before policies are."""
+        nested = {
+            name for name, p in self._parameters.items() if (kind := kind_for(p)) is not None and kind.name == "policy"
+        }
+        settings = {name: value for name, value in self._spec.settings.items() if name not in nested}
+        spec = dataclasses.replace(self._spec, settings=settings)
+        return WorldMaker(self._host, spec, self._scope, lambda policy, clock: _Mute())
+
+
+class _Mute:
+    """Says nothing; for worlds that are only played to hear their words."""
+
+    def say(self, messages: object, *, seed: int, timeout_s: float = 60.0) -> str:
+        return ""
+
+
+def _playing_with(model: Model, speakers: list[Speaker | None]) -> list[Policy]:
+    """Policies with weights of this model, each once."""
+    policies = {
+        id(speaker): speaker
+        for speaker in speakers
+        if isinstance(speaker, Policy) and speaker.accepts and _name_of(speaker) == model.version.model
+    }
+    return list(policies.values())
+
+
+def _name_of(policy: Policy) -> str:
+    return policy.version.model if policy.version is not None else "model"
+
+
+def _check_state(parts: Mapping[str, object]) -> None:
+    """Refuse at the start what a resume would lose."""
+    for name, part in parts.items():
+        keeps = hasattr(part, "state") and hasattr(part, "restore") or (hasattr(part, "save") and hasattr(part, "load"))
+        if getattr(part, "scope", "") == "run" and not keeps:
+            raise ConfigError(
+                f"{name} ({type(part).__name__}) says that it carries something from update to update (scope = \"run\"), "
+                "but has neither state and restore nor save and load; a resumed run would lose it"
+            )
+
+

@@ -1,0 +1,176 @@
+"""The recorder: makes an update durable, then tells the watchers."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from agentrl.data.record import Run
+from agentrl.data.types import Advantage, Advantages, Batch, Metrics
+from agentrl.errors import AgentRLError, PluginError, RecordError
+from agentrl.parts.contracts import Policy
+from agentrl.parts.live import LiveStage
+from agentrl.parts.run_file import RunFile, Stage
+from agentrl.runs.parts import RunParts
+from agentrl.runs.progress import Progress
+from agentrl.runs.report import collected_metrics, token_metrics
+from agentrl.worlds.buffer import Buffer
+
+
+@dataclass(frozen=True, eq=False)
+class Committed:
+    """An update that is on disk."""
+
+    update: int
+    stage: Stage
+    batch: Batch
+    metrics: Metrics
+
+
+class Watcher(Protocol):
+    """Is told of every update after it is durable, in the order of the list."""
+
+    async def committed(self, event: Committed) -> None: ...
+
+
+class Recorder:
+    """Commits the updates of one stage."""
+
+    def __init__(
+        self, config: RunFile, run: Run, parts: RunParts, stage: Stage, live: LiveStage, buffer: Buffer,
+        watchers: Sequence[Watcher], progress: Progress, seconds: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`seconds()`: spent on the run so far."""
+        self._config, self._run, self._parts, self._stage, self._live = config, run, parts, stage, live
+        self._buffer, self._watchers, self._progress, self._seconds = buffer, watchers, progress, seconds
+        self._last = time.perf_counter()
+
+    async def commit(self, batch: Batch, advantages: Advantages, metrics: Metrics) -> None:
+        """Everything about the update to disk, then every watcher. Raises RecordError where that fails."""
+        self._progress.phase = "committing"
+        metrics = self._gathered(batch, metrics)
+        with interrupts_wait():
+            await self._write(batch, advantages, metrics)
+        event = Committed(batch.update, self._stage, batch, metrics)
+        for watcher in self._watchers:
+            await watcher.committed(event)
+        self._progress.phase = "collecting"
+
+    def _gathered(self, batch: Batch, trained: object) -> Metrics:
+        if not isinstance(trained, Mapping) or not all(isinstance(value, (int, float)) for value in trained.values()):
+            name = self._live.names.get("trainer", "the trainer")
+            raise PluginError(f"{name} gave {trained!r}; an update gives metrics, a dict of numbers by name")
+        live, now = self._live, time.perf_counter()
+        metrics = collected_metrics(batch.recorded, self._stage.trains)
+        metrics |= self._parts.player(self._stage.name).metrics() | self._buffer.metrics() | live.metrics()
+        for policy in {id(p): p for p in live.speakers.values() if isinstance(p, Policy)}.values():
+            for name, value in getattr(policy, "metrics", dict)().items():
+                metrics[f"policy/{name}"] = metrics.get(f"policy/{name}", 0.0) + value
+        metrics |= {f"train/{name}": float(value) for name, value in trained.items()}
+        metrics |= token_metrics(batch, self._stage.trains, metrics)
+        metrics["seconds"], self._last = now - self._last, now
+        return metrics
+
+    async def _write(self, batch: Batch, advantages: Advantages, metrics: Metrics) -> None:
+        update, run = batch.update, self._run
+        last = update + 1 == self._buffer.last
+        with run.draft(f"writing the checkpoint of update {update}") as draft:
+            wanted = last or (update + 1) % self._config.checkpoint_every == 0
+            if wanted:
+                await self._checkpoint(draft / "checkpoint")
+            run.commit(
+                update,
+                self._stage.name,
+                trajectories=batch.recorded,
+                advantages=_aligned(batch, advantages),
+                metrics=metrics,
+                state=self._state(),
+                write_checkpoint=(draft / "checkpoint").rename if wanted else None,
+                columns=self._parts.host.columns,
+            )
+        self._progress.done = update + 1
+
+    async def _checkpoint(self, folder: Path) -> None:
+        for name, model in self._parts.models.items():
+            await model.save(folder / ("model" if name == "model" else f"models/{name}"))
+        for name, live in self._parts.live.items():
+            place = folder / "trainer" if name == self._stage.name else folder / "stages" / name
+            save = getattr(live.trainer, "save", None)
+            if save is not None:
+                await maybe(save(place))
+            for key, part in _savers(live).items():
+                await maybe(part.save(folder / "parts" / name / key))  # type: ignore[attr-defined]
+
+    def _state(self) -> dict[str, object]:
+        stages = {name: states(live) for name, live in self._parts.live.items()}
+        return {"seconds": self._seconds(), "buffer": self._buffer.state(), "stages": stages}
+
+
+async def restore(live: LiveStage, state: Mapping[str, object], checkpoint: Path, current: bool) -> None:
+    """Trainer and parts of a stage as they were. Raises RecordError for what cannot be restored, naming the part."""
+    place = checkpoint / "trainer" if current else checkpoint / "stages" / live.name
+    load = getattr(live.trainer, "load", None)
+    if load is not None and place.exists():
+        await maybe(load(place))
+    for key, part in live.observers.items():
+        try:
+            if hasattr(part, "state") and hasattr(part, "restore"):
+                if key not in state:
+                    raise RecordError("the run kept none")
+                part.restore(state[key])
+            if key in _savers(live):
+                await maybe(part.load(checkpoint / "parts" / live.name / key))  # type: ignore[attr-defined]
+        except (AgentRLError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
+            raise RecordError(
+                f"the state of {live.names.get(key, key)} cannot be restored: {type(error).__name__}: {error}"
+            ) from error
+
+
+def states(live: LiveStage) -> dict[str, object]:
+    """The JSON state of every part that has one, by name."""
+    kept = {}
+    for key, part in live.observers.items():
+        if hasattr(part, "state") and hasattr(part, "restore"):
+            kept[key] = part.state()
+    return kept
+
+
+def _savers(live: LiveStage) -> dict[str, object]:
+    return {key: part for key, part in live.observers.items() if hasattr(part, "save") and hasattr(part, "load")}
+
+
+async def maybe(result: object) -> object:
+    """The value, awaited where it has to be."""
+    return await result if inspect.isawaitable(result) else result
+
+
+def _aligned(batch: Batch, advantages: Advantages) -> list[Advantage | None]:
+    by_id = {trajectory.id: value for trajectory, value in zip(batch.usable, advantages, strict=True)}
+    return [by_id.get(trajectory.id) for trajectory in batch.recorded]
+
+
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM during the block take effect after it, so that a write is always finished."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: waiting.append(number)) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if waiting:
+        raise KeyboardInterrupt
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)

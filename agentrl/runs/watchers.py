@@ -1,0 +1,94 @@
+"""Everything that happens around the loop: evaluation, pruning, loggers, hooks, progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from agentrl.data.record import Run
+from agentrl.evaluation.store import best_update
+from agentrl.parts.contracts import Logger
+from agentrl.parts.host import Host
+from agentrl.parts.run_file import RunFile
+from agentrl.runs.evaluations import Evaluations
+from agentrl.runs.parts import RunParts
+from agentrl.runs.progress import Progress
+from agentrl.runs.recorder import Committed
+
+log = logging.getLogger(__name__)
+
+
+class EvaluatesDuring:
+    """Plays `during_split` when it is due, in a commit of its own, and tells parts and loggers."""
+
+    def __init__(self, evaluations: Evaluations, parts: RunParts, progress: Progress, loggers: Sequence[Logger]) -> None:
+        self._evaluations, self._parts, self._progress, self._loggers = evaluations, parts, progress, loggers
+
+    async def committed(self, event: Committed) -> None:
+        done = event.update + 1
+        if not self._evaluations.due(done, event.stage):
+            return
+        self._progress.phase = "evaluating"
+        result = await self._evaluations.during(done, event.stage)
+        metrics = {"during/success": result.success.value, "during/return": result.mean_return.value}
+        self._progress.metrics |= metrics
+        for part in self._parts.live[event.stage.name].observers.values():
+            observe = getattr(part, "observe_evaluation", None)
+            if observe is not None:
+                observe(result)
+        for logger in self._loggers:
+            logger.log(event.update, metrics)
+
+
+class Prunes:
+    """Keeps the last checkpoint, one more should it be damaged, and the best; of trajectories what the run file says."""
+
+    def __init__(self, run: Run, config: RunFile) -> None:
+        self._run, self._every, self._keep = run, config.checkpoint_every, config.keep_trajectories
+
+    async def committed(self, event: Committed) -> None:
+        update = event.update
+        self._run.prune(keep={update, update - self._every, best_update(self._run, update)})
+        if isinstance(self._keep, int):
+            self._run.prune_trajectories(self._keep)
+
+
+class Logs:
+    """Gives every update's metrics to the loggers of the run file."""
+
+    def __init__(self, loggers: Sequence[Logger]) -> None:
+        self._loggers = loggers
+
+    async def committed(self, event: Committed) -> None:
+        for logger in self._loggers:
+            logger.log(event.update, event.metrics)
+
+
+class CallsHooks:
+    """Calls `on_update` of every plugin."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def committed(self, event: Committed) -> None:
+        self._host.manager.hook.on_update(update=event.update, metrics=event.metrics)
+
+
+class ShowsProgress:
+    """Tells a display of the update, and a person of what it would be good to know."""
+
+    def __init__(self, progress: Progress, first: int) -> None:
+        self._progress, self._first, self._warned = progress, first, False
+
+    async def committed(self, event: Committed) -> None:
+        self._progress.metrics = dict(event.metrics)
+        self._progress.update = event.update - self._first + 1
+        ratio = event.metrics.get("train/row_tokens_ratio", 0.0)
+        if ratio > 3 and not self._warned:
+            self._warned = True
+            log.warning(
+                "rows hold %.1f tokens for each distinct one: this chat template rewrites old answers, so every turn is a "
+                'row of its own. Cheaper: history = "as_sampled" in [model] (prompts keep what was sampled, which a chat '
+                "server would not show), or turns = 4 in the trainer (so many turns of a trajectory, weighted)",
+                ratio,
+            )
