@@ -130,9 +130,13 @@ def _compared(figure: Figure, both: list[tuple[float, float]]) -> tuple[str, boo
     two = statistics.median(ratios), best[0] / best[1]
     line = (
         f"ratio {two[0]:5.2f} ({min(ratios):.2f} to {max(ratios):.2f}), of the best runs {two[1]:5.2f}"
-        f" ({best[0]:,.1f} and {best[1]:,.1f}); {'higher' if figure.higher else 'lower'} is better"
+        f" ({_short(best[0])} and {_short(best[1])}); {'higher' if figure.higher else 'lower'} is better"
     )
     return line, all(ratio < 1 - figure.allowed if figure.higher else ratio > 1 + figure.allowed for ratio in two)
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
 
 def main() -> int:
