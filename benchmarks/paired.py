@@ -3,10 +3,10 @@
 Each tree runs its own scripts in a checkout of its own, in the order this, other, other, this, …, so that a machine
 that slows down slows both. A ratio is this tree's figure divided by the other's; printed are the median over the pairs
 of runs, the least and the greatest, and the ratio of the best runs, because others on the machine only ever slow a run
-down. The figures are read from the lines that the scripts print (`FIGURES`). The last line names what got worse by
-more than 5 % (framework: 30 %) by median and by best run alike. A figure that one side does not print is named too,
-and ends this program with 1. On a busy machine take
-what is named again, with more pairs. All of it takes half an hour on two cores; engine and trainer are most of that.
+down. The figures are read from the lines that the scripts print (`FIGURES`). The last lines name what got worse by more
+than 5 % (framework: 30 %) by median and by best run alike; on a busy machine take that again, with more pairs. A figure
+that one side does not print is named too, and ends this program with 1. All of it takes about 25 minutes on two idle
+cores, most of them for engine and trainer.
 
 Run: python benchmarks/paired.py [--against COMMIT] [--only SCRIPT …] [--repeat N]
 """
@@ -130,9 +130,13 @@ def _compared(figure: Figure, both: list[tuple[float, float]]) -> tuple[str, boo
     two = statistics.median(ratios), best[0] / best[1]
     line = (
         f"ratio {two[0]:5.2f} ({min(ratios):.2f} to {max(ratios):.2f}), of the best runs {two[1]:5.2f}"
-        f" ({best[0]:,.1f} and {best[1]:,.1f}); {'higher' if figure.higher else 'lower'} is better"
+        f" ({_short(best[0])} and {_short(best[1])}); {'higher' if figure.higher else 'lower'} is better"
     )
     return line, all(ratio < 1 - figure.allowed if figure.higher else ratio > 1 + figure.allowed for ratio in two)
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
 
 def main() -> int:
