@@ -115,7 +115,7 @@ class LocalSandbox(Sandbox):
     def put_tree(self, files: Mapping[str, bytes], *, executable: Collection[str] = ()) -> None:
         for path in (path for path in files if path.startswith("/")):
             raise DataError(f"not written: {path!r} is outside the workspace")
-        entries = [[path, len(data), 0o755 if path in executable else 0o644] for path, data in files.items()]
+        entries = [(path, len(data), 0o755 if path in executable else 0o644) for path, data in files.items()]
         refused = inside_files.put(entries, b"".join(files.values()), str(self._folder))
         if refused:
             raise DataError("not written: " + "; ".join(f"{path!r} is {why}" for path, why in sorted(refused.items())))
