@@ -22,10 +22,9 @@ import pytest
 from sandbox_support import docker_obstacle, worker_env
 
 from agentrl import ConfigError, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl_sandboxes.checks import abilities, contract
-from agentrl_sandboxes.checks.attempts import Attempt, Stage
-from agentrl_sandboxes.checks.kit import ATTEMPTS
-from agentrl_sandboxes.checks.scene import Scene
+from agentrl_sandboxes.checks.attempts import Attempt, Target
+from agentrl_sandboxes.checks.canaries import Canaries
+from agentrl_sandboxes.checks.kit import ATTEMPTS, CHECKS
 from agentrl_sandboxes.docker import container as docker_container
 from agentrl_sandboxes.docker import default_image as docker_image
 from agentrl_sandboxes.docker import ownership
@@ -35,7 +34,6 @@ from agentrl_sandboxes.docker.provider import Docker
 from agentrl_sandboxes.docker.stream import Stream
 from agentrl_sandboxes.inside import mux, seccomp
 
-CHECKS = {**contract.CHECKS, **abilities.CHECKS}
 needs_docker = pytest.mark.skipif(bool(docker_obstacle()), reason=f"no Docker here: {docker_obstacle()}")
 QUICK = {
     "output_and_exit_code_come_back", "standard_input_arrives_whole", "memory_is_limited", "processes_are_limited",
@@ -83,20 +81,20 @@ def test_docker_keeps_the_contract(check: str, docker: Docker) -> None:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
-    with Scene() as made:
+def canaries() -> Iterator[Canaries]:
+    with Canaries() as made:
         yield made
 
 
 @needs_docker
 @pytest.mark.heavy
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: f"{attempt.kind}: {attempt.name}")
-def test_docker_holds(attempt: Attempt, scene: Scene, docker: Docker) -> None:
-    stage = Stage(docker, scene)
+def test_docker_holds(attempt: Attempt, canaries: Canaries, docker: Docker) -> None:
+    target = Target(docker, canaries)
     try:
-        assert not attempt.run(stage), "it got out"
+        assert not attempt.run(target), "it got out"
     finally:
-        stage.clear()
+        target.clear()
 
 
 @needs_docker

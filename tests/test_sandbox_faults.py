@@ -142,7 +142,7 @@ def test_closing_a_provider_leaves_nothing_behind() -> None:
         made[3].exec("true")
 
 
-def test_lives_leave_no_processes_groups_mounts_or_descriptors() -> None:
+def test_cycles_leave_no_processes_groups_mounts_or_descriptors() -> None:
     with Bubblewrap() as provider:
         provider.create().close()
         family = provider.family
@@ -230,11 +230,11 @@ def test_many_sandboxes_at_once_all_work() -> None:
 
     with Bubblewrap() as provider, ThreadPoolExecutor(24) as threads:
 
-        def life(number: int) -> str:
+        def cycle(number: int) -> str:
             with provider.create() as sandbox:
                 return sandbox.python(f"print({number})").stdout.text
 
-        assert list(threads.map(life, range(48))) == [f"{number}\n" for number in range(48)]
+        assert list(threads.map(cycle, range(48))) == [f"{number}\n" for number in range(48)]
 
 
 @pytest.mark.heavy

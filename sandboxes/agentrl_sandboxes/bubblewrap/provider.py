@@ -13,7 +13,7 @@ from agentrl import ConfigError, SandboxProvider, SandboxSpec
 from agentrl_sandboxes.bubblewrap import grade, preflight, reaper
 from agentrl_sandboxes.bubblewrap.manager import Worker
 from agentrl_sandboxes.bubblewrap.sandbox import BubblewrapSandbox, Maker
-from agentrl_sandboxes.bubblewrap.workers import Wishes, Workers
+from agentrl_sandboxes.bubblewrap.workers import Options, Workers
 from agentrl_sandboxes.supervised.jobs import PRELOAD
 
 
@@ -40,7 +40,7 @@ class Bubblewrap(SandboxProvider):
         machines would fall back to; the grade says which are in use.
         """
         self._bwrap = bwrap
-        self._workers = Workers(Wishes(python, tuple(preload), bwrap, warm, overlay, cgroups))
+        self._workers = Workers(Options(python, tuple(preload), bwrap, warm, overlay, cgroups))
         self._maker = Maker(self._workers, self.abilities, self.adopt, self.measure)
         self._lock = threading.Lock()
         self._building = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))

@@ -18,7 +18,7 @@ _FIRST_WORKERS = 3  # there from the start, so that one can prepare while anothe
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """How workers are to be made; see `Bubblewrap`."""
 
     python: str
@@ -32,8 +32,8 @@ class Wishes:
 class Workers:
     """Starts a manager when the first worker is wanted, and another one after that was killed. Thread-safe."""
 
-    def __init__(self, wishes: Wishes) -> None:
-        self._wishes = wishes
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._lock = threading.RLock()
         self._manager: Manager | None = None
         self._idle: deque[Worker] = deque()
@@ -56,7 +56,7 @@ class Workers:
     def release(self, worker: Worker) -> None:
         """Take back a worker that has closed what it held."""
         with self._lock:
-            if len(self._idle) < self._wishes.warm and not self._closed:
+            if len(self._idle) < self._options.warm and not self._closed:
                 self._idle.append(worker)
                 return
         self.discard(worker)
@@ -107,20 +107,20 @@ class Workers:
             self._forget_manager()
             self._manager = self._start()
             self.uids = UidPool(self._manager.facts["first_id"], self._manager.facts["ids"])
-            for _ in range(min(_FIRST_WORKERS, self._wishes.warm)):
+            for _ in range(min(_FIRST_WORKERS, self._options.warm)):
                 worker = self._manager.start_worker()
                 worker.ask({"do": "close", "next_id": self.reserve_next_id(worker)})
                 self._idle.append(worker)
             return self._manager
 
     def _start(self) -> Manager:
-        wishes = self._wishes
-        obstacle = preflight.obstacle(wishes.bwrap)
+        options = self._options
+        obstacle = preflight.obstacle(options.bwrap)
         if obstacle:
             raise ConfigError(f"bubblewrap does not work on this machine: {obstacle}")
-        self.python, folders = find_python(wishes.python)
-        bwrap, preload = preflight.find_bwrap(wishes.bwrap), list(wishes.preload)
-        return Manager(Settings(bwrap, self.python, folders, preload, wishes.overlay, wishes.cgroups, state_folder()))
+        self.python, folders = find_python(options.python)
+        bwrap, preload = preflight.find_bwrap(options.bwrap), list(options.preload)
+        return Manager(Settings(bwrap, self.python, folders, preload, options.overlay, options.cgroups, state_folder()))
 
     def _forget_manager(self) -> None:
         """It was killed, and its sandboxes with it; the next one has uids and layers of its own."""
@@ -134,5 +134,7 @@ class Workers:
 
 def state_folder() -> str:
     """Where managers mount what they keep; one empty folder each, as far as the host can see."""
-    wanted = ["/run", "/dev/shm"] if os.geteuid() == 0 else [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", "/tmp"]
-    return next((folder for folder in wanted if folder and os.access(folder, os.W_OK)), "/tmp")
+    candidates = (
+        ["/run", "/dev/shm"] if os.geteuid() == 0 else [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", "/tmp"]
+    )
+    return next((folder for folder in candidates if folder and os.access(folder, os.W_OK)), "/tmp")

@@ -157,13 +157,13 @@ class Docker(SandboxProvider):
             if enough:
                 continue
             try:
-                made = self._start(image, spec, _IDLE_S)
+                container = self._start(image, spec, _IDLE_S)
             except (SandboxFault, ConfigError):  # whoever asks next is told
                 with self._lock:
                     self._filler = None
                 return
             with self._lock:
-                self._ahead.append((key, made))
+                self._ahead.append((key, container))
 
 
 def _key(image: str, spec: SandboxSpec) -> str:

@@ -226,15 +226,15 @@ class Stream:
 
     def _watch(self, number: int, selector: selectors.BaseSelector) -> None:
         channel = self._channels[number]
-        wanted = selectors.EVENT_READ if channel.credit > 0 else 0
-        wanted |= selectors.EVENT_WRITE if channel.pending else 0
-        known = channel.sock in selector.get_map()
-        if not wanted and known:
+        events = selectors.EVENT_READ if channel.credit > 0 else 0
+        events |= selectors.EVENT_WRITE if channel.pending else 0
+        registered = channel.sock in selector.get_map()
+        if not events and registered:
             selector.unregister(channel.sock)
-        elif wanted and known:
-            selector.modify(channel.sock, wanted, number)
-        elif wanted:
-            selector.register(channel.sock, wanted, number)
+        elif events and registered:
+            selector.modify(channel.sock, events, number)
+        elif events:
+            selector.register(channel.sock, events, number)
 
     def _drop(self, number: int, selector: selectors.BaseSelector) -> None:
         with self._lock:

@@ -95,10 +95,10 @@ class Init:
         if self._out:
             poller.register(STDOUT, select.POLLOUT)
         for channel in self._channels.values():
-            wanted = select.POLLIN if len(self._out) < _ENOUGH else 0
-            wanted |= select.POLLOUT if channel.pending else 0
-            if wanted:
-                poller.register(channel.sock, wanted)
+            events = select.POLLIN if len(self._out) < _ENOUGH else 0
+            events |= select.POLLOUT if channel.pending else 0
+            if events:
+                poller.register(channel.sock, events)
         return poller
 
     def _read(self) -> bool:

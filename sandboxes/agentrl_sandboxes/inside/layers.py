@@ -36,8 +36,8 @@ class Workspace:
         self._mounts += 1
         self.view = f"views/{self.name}.{self._mounts}"
         os.mkdir(self.view)
-        taken = sum(_used_bytes(layer) for layer in lowers) if self._overlay else 0
-        self.upper, self.lowers = self.new_layer(max(self._disk_bytes - taken, 2**20)), list(lowers)
+        used = sum(_used_bytes(layer) for layer in lowers) if self._overlay else 0
+        self.upper, self.lowers = self.new_layer(max(self._disk_bytes - used, 2**20)), list(lowers)
         if self._overlay:
             if not lowers:
                 self._make_folders(f"{self.upper}/u")

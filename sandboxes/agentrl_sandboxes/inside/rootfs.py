@@ -70,7 +70,7 @@ def mount_root(target: str, skeleton: str, root: str, folders: list[str], overla
     """Put a root directory together at `target`: `root` where one is given, else the system's `folders`.
 
     Everything is shown through an overlay of this sandbox's own: the same files, but other inodes than the next
-    sandbox sees, so that nobody can leave word there with a lock or a usage.
+    sandbox sees, so that nobody can leave a message there with a lock or a watch.
     """
     os.makedirs(target)
     if not overlay:
