@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from agentrl import Dialogue, Message, Policy
 from agentrl_envs.tools.tasks import Job
@@ -44,6 +46,18 @@ class User(Protocol):
         """Their answer; None when they leave."""
         ...
 
+    def state(self) -> Any:
+        """How far they are, in a value that nobody changes."""
+        ...
+
+
+def visitor(job: Job, policy: Policy | None, random: np.random.Generator, state: Any = None) -> User:
+    """The visitor of a task, played by `policy` where there is one; `state`: that of an earlier one."""
+    if policy is None:
+        return ScriptedUser(job, state or 0)
+    seed, messages = state or (int(random.integers(2**62)), ())
+    return PolicyUser(job, policy, seed, list(messages))
+
 
 @dataclass
 class ScriptedUser:
@@ -60,6 +74,9 @@ class ScriptedUser:
             return self._answer(message)
         self.request += 1
         return self.job.requests[self.request].says if self.request < len(self.job.requests) else None
+
+    def state(self) -> int:
+        return self.request
 
     def _answer(self, message: str) -> str:
         facts = {**self.job.identity, **self.job.requests[self.request].facts}
@@ -87,6 +104,9 @@ class PolicyUser:
         self.messages.append(Message("user", message))
         said = self._speak()
         return None if GOODBYE in said else said
+
+    def state(self) -> tuple[int, tuple[Message, ...]]:
+        return self.seed, tuple(self.messages)
 
     def _speak(self) -> str:
         key, turn = f"visitor {self.seed}", len(self.messages)
