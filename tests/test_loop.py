@@ -86,9 +86,7 @@ def play(runs_folder: Path) -> tuple[Seen, Path]:
         "evaluation": {"split": "valid", "tasks": 3, "every": 2, "during_split": "train", "during_tasks": 3},
         "stages": [{"name": "rl", "updates": UPDATES}],
     }  # fmt: skip
-    result = agentrl.train(
-        tables, host=agentrl.Host({"hooks": Hooks(seen)}), progress=seen.progress, parts=parts(seen)
-    )
+    result = agentrl.train(tables, host=agentrl.Host({"hooks": Hooks(seen)}), progress=seen.progress, parts=parts(seen))
     return seen, result.folder
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from agentrl.parts.run_file import RunFile
-from agentrl.evaluation.protocol import compare
-from agentrl.evaluation.store import read_evaluation
 from agentrl.data.record import Run
 from agentrl.data.types import AGENT, Batch, Metrics, Outcome, Trajectory, trainable
+from agentrl.evaluation.protocol import compare
+from agentrl.evaluation.store import read_evaluation
+from agentrl.parts.run_file import RunFile
 
 
 def collected_metrics(trajectories: Sequence[Trajectory], trains: Sequence[str] = (AGENT,)) -> Metrics:
@@ -81,7 +81,9 @@ def token_metrics(batch: Batch, trains: Sequence[str], metrics: Mapping[str, flo
     ages = {"age_max": float(batch.update - oldest)}
     if "train/tokens_scored" not in metrics:
         return ages
-    return ages | {"tokens_untrained": sampled - metrics.get("train/tokens_not_drawn", 0.0) - metrics["train/tokens_scored"]}
+    return ages | {
+        "tokens_untrained": sampled - metrics.get("train/tokens_not_drawn", 0.0) - metrics["train/tokens_scored"]
+    }
 
 
 def summarise(run: Run, config: RunFile, seconds: float) -> dict[str, object]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from agentrl import Policy, Scene, Task, ToolAction, ToolCall
+from agentrl import Scene, Task, ToolAction, ToolCall, Voice
 from agentrl_envs.tools import rules, tiny
 from agentrl_envs.tools.database import Database
 from agentrl_envs.tools.desk import Desk
@@ -25,7 +24,7 @@ class LibraryDesk(Desk):
 
     `preset`: `full` has 29 tools, rules that the tools do not enforce and visitors with one to three wishes; `tiny`
     has six tools, one short wish, `info["admissible"]`, and leaves `tool_schemas` empty. `user`: a policy that plays
-    the visitor, or what makes one; without it they are scripted. `anchor`: the observation, or what was done so far
+    the visitor, such as "policies.visitor"; without it they are scripted. `anchor`: the observation, or what was done so far
     and the observation.
     """
 
@@ -33,15 +32,15 @@ class LibraryDesk(Desk):
 
     def __init__(
         self,
-        user: Policy | Callable[[], Policy] | None = None,
         *,
+        user: Voice | None = None,
         preset: Literal["full", "tiny"] = "full",
         max_turns: int = 40,
         anchor: Literal["observation", "state"] = "observation",
     ) -> None:
         super().__init__(Database())
-        self._policy = _made(user)
-        self.blocks = self._policy is not None
+        self._voice = user
+        self.blocks = user is not None
         self._preset, self.max_turns, self._anchor_is_state = preset, max_turns, anchor == "state"
         self.instructions = rules.RULES if preset == "full" else rules.TINY_RULES
         self.tools_offered = None if preset == "full" else tiny.TOOLS
@@ -58,7 +57,7 @@ class LibraryDesk(Desk):
         self._done: dict[str, None] = {}  # what was said and called without error, in order
         self._said: list[str] = []  # messages
         self._reached: tuple[str, ...] = ()  # milestones
-        self._user = visitor(self._job, self._policy, self.np_random)
+        self._user = visitor(self._job, self._voice, self.np_random)
         opening = self._user.open()
         self._texts = [opening]  # observations so far
         return self._shown(Scene(opening, hidden=self._job.hidden))
@@ -113,7 +112,7 @@ class LibraryDesk(Desk):
         self._done, self._said, self._texts = dict.fromkeys(done), list(said), list(texts)
         self.database.close()
         self.database = Database(*kept)
-        self._user = visitor(self._job, self._policy, self.np_random, user)
+        self._user = visitor(self._job, self._voice, self.np_random, user)
 
     def close(self) -> None:
         self.database.close()
@@ -125,10 +124,3 @@ class LibraryDesk(Desk):
         listed = tiny.admissible(self._texts) if self._preset == "tiny" else None
         anchor = f"{sorted(self._done)} {scene.observation}" if self._anchor_is_state else None
         return scene.replace(milestones=self._reached, admissible=listed, anchor=anchor)
-
-
-def _made(user: Policy | Callable[[], Policy] | None) -> Policy | None:
-    """The policy itself; run files hand over what makes one."""
-    if user is None or (isinstance(user, Policy) and not inspect.isclass(user)):
-        return user
-    return user()
