@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 
-from agentrl import Completion, Dialogue, Message
+from agentrl import Completion, Dialogue, Message, SavedCodec
 from agentrl_plugins.models.ragged import ragged_logits
 from agentrl_plugins.models.tiny import tiny
 from agentrl_plugins.policies.transformers_policy import TransformersPolicy
@@ -54,17 +54,19 @@ def _done(draw: random.Random) -> str:
     return draw.choice([f"go to {place}", f"open {place}", f"take {thing} from {place}", f"clean {thing} with {place}"])
 
 
-def trained_model(policy_of=TransformersPolicy):
+def trained_model():
     """A model that has seen enough demonstrations to answer with something like an action."""
     games = [game(1000 + index) for index in range(60)]
-    model = tiny([text for turns in games for turn in turns for text in turn], 0)
-    encoder = policy_of(model)
+    model = tiny([text for turns in games for turn in turns for text in turn], 0, SavedCodec())
+    codec = model.codec
     sequences = []
-    for index, turns in enumerate(games):
+    for turns in games:
         messages: tuple[Message, ...] = ()
         for observation, action in turns:
             messages += (Message("user", observation),)
-            said = encoder.encode(Dialogue(messages, f"demo {index}", 0), action)
+            ids = codec.say(action)
+            none = np.zeros(len(ids), np.float32)
+            said = Completion(action, codec.prompt(messages).ids, ids, none, None, none.astype(np.int32))
             messages += (Message("assistant", action, said),)
         sequences.append(np.concatenate([said.prompt_ids, said.ids]))
     optimiser = torch.optim.AdamW(model.module.parameters(), lr=4e-3)
@@ -82,10 +84,11 @@ def trained_model(policy_of=TransformersPolicy):
 
 async def _play(policy: TransformersPolicy, index: int) -> list[Completion]:
     messages: tuple[Message, ...] = ()
-    completions = []
+    completions: list[Completion] = []
     for turn, (observation, _) in enumerate(game(index)):
         messages += (Message("user", observation),)
-        said = await policy.act(Dialogue(messages, f"game {index}", 1000 * index + turn))
+        prompt = policy.codec.prompt(messages, after=completions[-1] if completions else None)
+        said = await policy.act(Dialogue(messages, f"game {index}", 1000 * index + turn, prompt))
         messages += (Message("assistant", said.text, said),)
         completions.append(said)
     policy.forget(f"game {index}")

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from agentrl import Completion, Dialogue, Environment, Spec, Task, default_host
+from agentrl import Completion, Dialogue, Environment, Play, Spec, Task, default_host
+from agentrl.parts.run_file import PlayerSettings
+from agentrl.worlds.player import EpisodePlayer
 
 GOAL_US = 100.0
 TURNS, AT_ONCE, ROUNDS = 20, 256, 7
@@ -25,6 +27,15 @@ class NullWorld(Environment):
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         self.left -= 1
         return "go on", 0.0, self.left == 0, False, {}
+
+
+class NullWorlds:
+    """Makes them."""
+
+    threaded = False
+
+    def __call__(self, clock: object) -> NullWorld:
+        return NullWorld()
 
 
 class NullPolicy:
@@ -64,14 +75,17 @@ def timed(function: Any) -> float:
 
 def main() -> None:
     host = default_host()
-    parts = {"context": host.build(Spec("context", "full")), "dialect": host.build(Spec("dialect", "plain"))}
-    collector = host.build(Spec("collector", "asynchronous"), environments=NullWorld, **parts)
-    tasks = [Task("train", index) for index in range(AT_ONCE)]
-    pairs = [(timed(lambda: collector.collect(NullPolicy(), tasks, seed=0)), timed(bare_loop)) for _ in range(ROUNDS)]
+    context, dialect = host.build(Spec("context", "full")), host.build(Spec("dialect", "plain"))
+    plays = [Play(Task("train", index), str(index), 0, index) for index in range(AT_ONCE)]
+
+    async def play() -> None:
+        await EpisodePlayer(NullWorlds(), context, dialect, PlayerSettings()).play({"agent": NullPolicy()}, plays)
+
+    pairs = [(timed(play), timed(bare_loop)) for _ in range(ROUNDS)]
     ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
     overhead = ours - bare
     print(f"framework per turn   {overhead:7.1f} us   goal {GOAL_US:.0f} us, ratio {overhead / GOAL_US:.2f}")
-    print(f"  collector {ours:.1f} us, bare asyncio loop {bare:.1f} us, ratio {ours / bare:.1f}; {AT_ONCE} at once")
+    print(f"  player {ours:.1f} us, bare asyncio loop {bare:.1f} us, ratio {ours / bare:.1f}; {AT_ONCE} at once")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from agentrl import Dialogue, Message, Outcome, Spec, Task, Trajectory, Turn, default_host
+from agentrl import Dialect, Dialogue, Message, Model, Outcome, Scope, Spec, Task, Trajectory, Turn, default_host
 
 SIZE, KEY, DOOR, CAP = 4, (0, 3), (3, 0), 60
 GROUPS, MEMBERS, WINDOW, GOAL, BUDGET = 2, 8, 64, 0.9, 3200
@@ -96,9 +96,10 @@ def collect(policy: Any, seed: int, update: int) -> list[Trajectory]:
 
 def trajectories_to_goal(credit: dict[str, Any], rate: float, seed: int) -> int:
     model = HOST.build(Spec("model", "table"))
-    policy = HOST.build(Spec("policy", "tabular"), model=model)
+    scope = Scope({Model: model, Dialect: HOST.build(Spec("dialect", "plain"))})
+    policy = HOST.build(Spec("policy", "tabular"), scope)
     settings = {"learning_rate": rate, "optimizer": "gradient"}
-    trainer = HOST.build(Spec("trainer", "tabular", settings), model=model)
+    trainer = HOST.build(Spec("trainer", "tabular", settings), scope)
     advantages_of = HOST.build(Spec.from_table("credit", credit))
     latest: deque[bool] = deque(maxlen=WINDOW)
     for update in range(BUDGET // (GROUPS * MEMBERS)):
@@ -106,7 +107,7 @@ def trajectories_to_goal(credit: dict[str, Any], rate: float, seed: int) -> int:
         latest.extend(trajectory.success for trajectory in played)
         if len(latest) == WINDOW and sum(latest) >= GOAL * WINDOW:
             return (update + 1) * GROUPS * MEMBERS
-        trainer.update(played, advantages_of(played))
+        trainer.train(played, advantages_of(played))
     return BUDGET
 
 

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 
 from agentrl import Result, train
-from agentrl.parts.run_file import read_tables
+from agentrl.parts.tables import read_tables
 
 FILTERED = [
     'credit={name="return_to_go", gamma=1.0, baseline="none"}',

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from agentrl import Completion, Loss, Outcome, Task, Trajectory, Turn, training_rows
+from agentrl import COLUMNS, Completion, Loss, Outcome, SavedCodec, Task, Trajectory, Turn, relation, training_rows
 from agentrl_plugins.losses.nll import NLL
 from agentrl_plugins.losses.ppo import PPO
 from agentrl_plugins.models.tiny import tiny
@@ -36,7 +36,9 @@ def trajectories(vocabulary: int) -> list[Trajectory]:
             )
             ids = random.integers(0, vocabulary, 5).astype(np.int32)
             logprobs = np.full(5, -np.log(vocabulary), np.float32)
-            turns.append(Turn("", Completion("", prompt, ids, logprobs, versions=np.zeros(5, np.int32)), "", 0.0, ""))
+            completion = Completion("", prompt, ids, logprobs, versions=np.zeros(5, np.int32))
+            how, kept = relation(turns[-1].completion if turns else None, prompt)
+            turns.append(Turn("", completion, "", 0.0, "", relation=how, kept=kept))
             said = np.concatenate([prompt, ids])
         found.append(Trajectory(tuple(turns), Task("train", 0), f"g{number // 8}", Outcome.TERMINATED, number % 8))
     return found
@@ -88,10 +90,10 @@ def report(name: str, ours: Runs, theirs: dict[int, Runs], padding: float) -> No
 
 def compare(name: str, texts: list[str], loss: Loss, step_tokens: int, **settings: str) -> None:
     """Both sides by turns, with the first round left out."""
-    model, other = tiny(texts, 0), tiny(texts, 0)
+    model, other = tiny(texts, 0, SavedCodec()), tiny(texts, 0, SavedCodec())
     played = trajectories(len(model.tokenizer))
     advantages = [np.random.default_rng(i).normal(size=len(t.turns)) for i, t in enumerate(played)]
-    trainer = PackedTrainer(model, loss, learning_rate=1e-4, minibatch_tokens=step_tokens, **settings)
+    trainer = PackedTrainer(model, loss, 0, 1, COLUMNS, learning_rate=1e-4, minibatch_tokens=step_tokens, **settings)
     other.module.set_attn_implementation("sdpa")
     optimiser = torch.optim.AdamW(other.module.parameters(), 1e-4)
     threads, padding = torch.get_num_threads(), 0.0
@@ -100,7 +102,7 @@ def compare(name: str, texts: list[str], loss: Loss, step_tokens: int, **setting
 
     def update() -> int:
         nonlocal padding
-        metrics = trainer.update(played, advantages)
+        metrics = trainer.train(played, advantages)
         padding = metrics["padding_share"]
         return int(metrics["tokens"])
 

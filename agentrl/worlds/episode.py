@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,7 +98,9 @@ class Episode:
         self._views: dict[str, _View] = {}
         self._tokens = 0
         self._forced = play.first
-        self._final: Final | None = None
+        self._step_before: Step | None = None
+        self._max_turns = _least(rules.max_turns, play.max_turns)
+        self._max_tokens = _least(rules.max_tokens, play.max_tokens)
         self.world_seconds = 0.0
         self.moments: dict[int, Moment] = {}
         start = play.start or (Start(play.task.prefix) if play.task.prefix else None)
@@ -131,33 +134,39 @@ class Episode:
                     view.speaker.forget(view.key)  # type: ignore[union-attr]
         if outcome.failed:
             log.warning("trajectory %s failed: %s", self._key, error)
+        step = self._step_before
         return dataclasses.replace(
-            self._blank, turns=tuple(self._turns), task=task, outcome=outcome, hidden=hidden, final=self._final,
-            error=error, seconds=time.perf_counter() - started,
+            self._blank, turns=tuple(self._turns), task=task, outcome=outcome, hidden=hidden, error=error,
+            final=Final(step.observation, step.anchor, step.info) if step is not None else None,
+            seconds=time.perf_counter() - started,
         )  # fmt: skip
 
     async def _turns_of(self, observation: str, info: Info) -> Outcome:
+        until, stop = self._play.until, self._rules.dialect.stop
         while True:
             view = self._view(str(info.get("speaker", AGENT)))
-            messages = await self._seen(view, observation, info)
-            completion, prompt = await self._said(view, messages, info, self._rules.dialect.stop)
+            seen = view.session.view(view.turns, observation)
+            if isinstance(seen, Speak):
+                seen = await self._spoken(view, seen, observation, info)
+            completion, prompt = await self._said(view, seen, info, stop)
             reading = self._read(completion)
             answer = view.session.answer(reading)
             if answer is not None:
                 step = Step.unmoved(info, answer)
-                self._keep(_turn(observation, _Said(completion, prompt, reading, "answer"), view, step, info), view)
+                self._keep(_turn(observation, completion, prompt, reading, "answer", view, step, info), view)
                 observation = answer.observation
             else:
                 step, seconds = await self._step(reading.action)
-                self._keep(_turn(observation, _Said(completion, prompt, reading), view, step, info, seconds), view)
-                self._final = Final(step.observation, step.anchor, step.info)
-                self._remember(step)
+                self._keep(_turn(observation, completion, prompt, reading, "act", view, step, info, seconds), view)
+                self._step_before = step
+                if self._play.snapshots != "none":
+                    self._remember(step)
                 if step.terminated:
                     return Outcome.TERMINATED
                 if step.truncated:
                     return Outcome.TURN_LIMIT
                 observation, info = step.observation, step.info
-            if self._play.until is not None and self._play.until(self._turns[-1]):
+            if until is not None and until(self._turns[-1]):
                 return Outcome.TURN_LIMIT
             self._check_limits()
 
@@ -170,19 +179,15 @@ class Episode:
         self._tokens += len(turn.completion.ids)
 
     def _remember(self, step: Step) -> None:
-        wanted = self._play.snapshots
-        if wanted == "all" or (wanted == "invalid" and self._turns[-1].invalid):
-            snapshot = getattr(self._env, "snapshot", None)
-            if snapshot is not None:
-                self.moments[len(self._turns) - 1] = Moment(snapshot(), step.observation, step.info)
+        snapshot = getattr(self._env, "snapshot", None)
+        if snapshot is not None and (self._play.snapshots == "all" or self._turns[-1].invalid):
+            self.moments[len(self._turns) - 1] = Moment(snapshot(), step.observation, step.info)
 
     def _check_limits(self) -> None:
-        for turns in (self._rules.max_turns, self._play.max_turns):
-            if turns is not None and len(self._turns) >= turns:
-                raise _Ended(Outcome.TURN_LIMIT)
-        for tokens in (self._rules.max_tokens, self._play.max_tokens):
-            if tokens is not None and self._tokens >= tokens:
-                raise _Ended(Outcome.TOKEN_LIMIT)
+        if len(self._turns) >= self._max_turns:
+            raise _Ended(Outcome.TURN_LIMIT)
+        if self._tokens >= self._max_tokens:
+            raise _Ended(Outcome.TOKEN_LIMIT)
 
     # ------------------------------------------------------------------------------------------- who sees and says
 
@@ -214,16 +219,17 @@ class Episode:
         )
         return _View(name, speaker, codec, session, tools + tuple(session.tools), key)
 
-    async def _seen(self, view: _View, observation: str, info: Info) -> tuple[Message, ...]:
-        """What the speaker reads; whatever the context lets it say first becomes turns of its own."""
+    async def _spoken(self, view: _View, seen: Speak, observation: str, info: Info) -> tuple[Message, ...]:
+        """What the speaker reads at last; what the context lets it say before becomes turns of its own."""
         for _ in range(SPEAKS):
-            seen = view.session.view(view.turns, observation)
-            if not isinstance(seen, Speak):
-                return seen
             completion, prompt = await self._said(view, seen.messages, info, seen.stop, seen.max_tokens)
-            said = _Said(completion, prompt, Reading(""), "speak")
-            self._keep(_turn(observation, said, view, Step.unmoved(info), info), view)
+            step = Step.unmoved(info)
+            self._keep(_turn(observation, completion, prompt, _NOTHING, "speak", view, step, info), view)
             self._check_limits()
+            after = view.session.view(view.turns, observation)
+            if not isinstance(after, Speak):
+                return after
+            seen = after
         raise _Ended(Outcome.CONTEXT_LIMIT, f"the context let the policy speak {SPEAKS} times without an action")
 
     async def _said(
@@ -320,8 +326,12 @@ class Episode:
                 observation, info = step.observation, step.info
                 if (step.terminated or step.truncated) and position + 1 < len(start.turns):
                     raise _Ended(Outcome.ENV_ERROR, f"the world did not repeat itself: it ended at turn {position}")
+            view = self._view(turn.agent)
+            view.session.view(view.turns, turn.observation)  # what the parent's session saw, step by step
+            if turn.kind == "answer":
+                view.session.answer(Reading(turn.action, turn.invalid))
             self._turns.append(turn)
-            self._view(turn.agent).take(turn)
+            view.take(turn)
         if isinstance(moment, Moment):
             await self._in_world(lambda: self._env.restore(moment.snapshot))  # type: ignore[attr-defined]
             observation, info = moment.observation, moment.info
@@ -330,31 +340,53 @@ class Episode:
         return observation, info
 
     async def _step(self, action: str) -> tuple[Step, float]:
-        started = self.world_seconds
-        result = await self._in_world(lambda: self._world.env.step(action))
+        before, world = self.world_seconds, self._world
+        if world.inline:
+            result = self._inline(lambda: world.env.step(action))
+        else:
+            result = await self._in_world(lambda: world.env.step(action))
         try:
-            return checked_step(result), self.world_seconds - started
+            return checked_step(result), self.world_seconds - before
         except (TypeError, ValueError) as error:
             raise _Ended(Outcome.ENV_ERROR, str(error)) from None
 
     async def _in_world(self, function: Callable[[], Result]) -> Result:
-        limit, clock = self._rules.step_timeout_s, self._world.clock
+        if self._world.inline:
+            return self._inline(function)
+        clock = self._world.clock
         started, waited = time.perf_counter(), clock.waited_s
         try:
-            result = function() if self._world.inline else await self._world.call(function, limit)
-        except (ConfigError, PluginError):
+            result = await self._world.call(function, self._rules.step_timeout_s)
+        except BaseException as error:
+            self._failed(error)
             raise
-        except TimeoutError:
-            raise _Ended(Outcome.TIME_LIMIT, f"the world took longer than {limit} s") from None
-        except SandboxFault as error:
+        self._took(clock.own_s(started, waited))
+        return result
+
+    def _inline(self, function: Callable[[], Result]) -> Result:
+        started = time.perf_counter()
+        try:
+            result = function()
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self._took(time.perf_counter() - started)
+        return result
+
+    def _failed(self, error: BaseException) -> None:
+        """Raise the outcome that an exception of a world stands for; return for those that are not the world's."""
+        if isinstance(error, TimeoutError) and not self._world.inline:
+            raise _Ended(Outcome.TIME_LIMIT, f"the world took longer than {self._rules.step_timeout_s} s") from None
+        if isinstance(error, SandboxFault):
             raise _Ended(Outcome.SANDBOX_ERROR, str(error)) from error
-        except Exception as error:  # a stranger's world may fail in any way; the trajectory says so
+        if isinstance(error, Exception) and not isinstance(error, (ConfigError, PluginError)):
             raise _Ended(Outcome.ENV_ERROR, f"{type(error).__name__}: {error}") from error
-        seconds = clock.own_s(started, waited)
+
+    def _took(self, seconds: float) -> None:
         self.world_seconds += seconds
+        limit = self._rules.step_timeout_s
         if seconds > limit:
             raise _Ended(Outcome.TIME_LIMIT, f"the world took {seconds:.1f} s, allowed are {limit} s")
-        return result
 
 
 def _reseed(env: object, seed: int) -> None:
@@ -364,51 +396,41 @@ def _reseed(env: object, seed: int) -> None:
     reseed(seed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What a speaker said, and how it was read."""
-
-    completion: Completion
-    prompt: Prompt | None
-    reading: Reading
-    kind: Literal["act", "speak", "answer"] = "act"
+_NOTHING = Reading("")
+_PER_TURN = ("anchor", "rewards", "admissible")  # what a turn keeps elsewhere, or belongs to the next one
 
 
-def _turn(observation: str, said: _Said, view: _View, step: Step, before: Info, seconds: float = 0.0) -> Turn:
+def _turn(
+    observation: str, completion: Completion, prompt: Prompt | None, reading: Reading,
+    kind: Literal["act", "speak", "answer"], view: _View, step: Step, before: Info, seconds: float = 0.0,
+) -> Turn:  # fmt: skip
     info = dict(step.info)
+    for key in _PER_TURN:
+        info.pop(key, None)
     if "admissible" in before:
         info["admissible"] = before["admissible"]
-    else:
-        info.pop("admissible", None)
-    info.pop("anchor", None)  # the one after belongs to the next turn
-    info.pop("rewards", None)
-    invalid = said.reading.invalid or str(info.pop("invalid", "") or "")
-    info["cost"] = cost_of(step.info, seconds, len(said.completion.ids))
-    prompt = said.prompt
+    invalid = reading.invalid or str(info.pop("invalid", "") or "")
+    info["cost"] = cost_of(step.info, seconds, len(completion.ids))
+    relation, kept = (prompt.relation, prompt.kept) if prompt is not None else ("start", 0)
+    columns = _spans(completion, reading, view.codec) if reading.spans else {}
     return Turn(
-        observation,
-        said.completion,
-        said.reading.action,
-        step.reward,
-        str(before.get("anchor", observation)),
-        step.rewards,
-        invalid,
-        info,
-        view.name,
-        said.kind,
-        prompt.relation if prompt is not None else "start",
-        prompt.kept if prompt is not None else 0,
-        _spans(said, view.codec) if said.reading.spans else {},
-    )
+        observation, completion, reading.action, step.reward, str(before.get("anchor", observation)), step.rewards,
+        invalid, info, view.name, kind, relation, kept, columns,
+    )  # fmt: skip
 
 
-def _spans(said: _Said, codec: Codec | None) -> dict[str, object]:
+def _spans(completion: Completion, reading: Reading, codec: Codec | None) -> dict[str, object]:
     """The column `spans`: a dialect's spans of characters as spans of tokens."""
-    if codec is None or not len(said.completion.ids):
+    if codec is None or not len(completion.ids):
         return {}
-    ends = np.array([len(codec.decode(said.completion.ids[: count + 1])) for count in range(len(said.completion.ids))])
+    ends = np.array([len(codec.decode(completion.ids[: count + 1])) for count in range(len(completion.ids))])
     spans = [
         [name, int(np.searchsorted(ends, start, "right")), int(np.searchsorted(ends, stop, "left")) + 1]
-        for name, start, stop in said.reading.spans
+        for name, start, stop in reading.spans
     ]
     return {"spans": spans}
+
+
+def _least(*limits: int | None) -> float:
+    """The smallest limit that is set; infinite where none is."""
+    return min((limit for limit in limits if limit is not None), default=math.inf)

@@ -22,13 +22,9 @@ class FunctionSession:
     def __init__(self, view: View, instructions: str) -> None:
         self._view, self._instructions = view, instructions
         self._previous: tuple[Message, ...] = ()
-        self._seen = 0
 
     def view(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...] | Speak:
-        for count in range(self._seen, len(turns)):  # a branch: what its parent saw, turn by turn
-            self._previous = self._view(self._instructions, turns[:count], turns[count].observation, self._previous)
         self._previous = self._view(self._instructions, turns, observation, self._previous)
-        self._seen = len(turns) + 1
         return self._previous
 
     def answer(self, reading: Reading) -> Answer | None:

@@ -12,7 +12,7 @@ from agentrl.parts.contracts import Answer
 _NO_PARTS: Mapping[str, float] = {}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: one is made in every turn, and that costs three times as much
 class Step:
     """One step of a world, or what stands for it where a context spoke or answered."""
 
@@ -65,7 +65,7 @@ def checked_step(result: object) -> Step:
         reward = _number(reward)
     if not math.isfinite(reward):
         raise ValueError(f"step gave the reward {reward}; rewards are finite numbers")
-    if not isinstance(observation, str) or not isinstance(info, Mapping):
+    if not isinstance(observation, str) or not (type(info) is dict or isinstance(info, Mapping)):
         raise TypeError(f"step gave {_short(result)}; the observation is text, the info a mapping")
     return Step(
         observation, reward, info.get("rewards") or _NO_PARTS, bool(terminated), bool(truncated), info
@@ -81,12 +81,12 @@ def cost_of(info: Info, seconds: float, tokens: int) -> dict[str, float]:
         "calls": len(calls) if isinstance(calls, (list, tuple)) else 0,
     }
     own = info.get("cost")
-    return {**cost, **own} if isinstance(own, Mapping) else cost
+    return cost if own is None or not isinstance(own, Mapping) else {**cost, **own}
 
 
 def _number(reward: object) -> float:
     try:
-        return float(reward)
+        return float(reward)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"step gave the reward {_short(reward)}; a reward is one number") from None
 
