@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import agentrl
-from agentrl import Message, Turn
+from agentrl import DataError, Message, Turn
 
 
 @agentrl.hookimpl
-def register_contexts(register: Any) -> None:
+def register_contexts(register: agentrl.Register) -> None:
     register("full", full)
 
 
@@ -24,7 +23,14 @@ def full(
 ) -> tuple[Message, ...]:
     """All turns so far. `system = false` leaves the world's instructions out (a model trained on this world alone)."""
     if not previous:
+        if turns:
+            raise DataError("context 'full' was given turns without what it had shown before; replay them one by one")
         head = (Message("system", instructions),) if system and instructions else ()
         return (*head, Message("user", observation))
     last = turns[-1].completion
-    return (*previous, Message("assistant", last.text, completion=last), Message("user", observation))
+    return (*previous, Message("assistant", last.text, completion=last), replied(turns[-1], observation))
+
+
+def replied(turn: Turn, observation: str) -> Message:
+    """What came of a turn: the result of a tool where it called one."""
+    return Message("tool" if turn.info.get("calls") else "user", observation)

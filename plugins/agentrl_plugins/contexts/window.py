@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import agentrl
 from agentrl import Message, Turn
+from agentrl_plugins.contexts.full import replied
 
 
 @agentrl.hookimpl
-def register_contexts(register: Any) -> None:
+def register_contexts(register: agentrl.Register) -> None:
     register("window", window)
 
 
@@ -33,9 +33,10 @@ def window(
         gap = f"\n\n[{skipped - 1} turns left out]\n\n" if skipped > 1 else "\n\n"
         observations[0] = turns[0].observation + gap + observations[0]
     messages = [Message("system", instructions)] if system and instructions else []
-    for seen, turn in zip(observations, shown, strict=False):
+    before = [None, *shown][: len(observations)]  # the first message stands for what was left out: it is the user's
+    for seen, past, turn in zip(observations, before, shown, strict=False):
         messages += [
-            Message("user", seen),
+            replied(past, seen) if past is not None else Message("user", seen),
             Message("assistant", turn.completion.text, completion=turn.completion),
         ]
-    return (*messages, Message("user", observations[-1]))
+    return (*messages, replied(shown[-1], observations[-1]) if shown else Message("user", observations[-1]))

@@ -38,10 +38,12 @@ class Template:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.opening, self.gap = self._opening()
-        self.seam = _seam(self.render)
         self.closing = self._closing()
         self.alternates = not self._renders([("user", "q"), ("user", "r")], "r")
         self.roles = frozenset(self._roles())
+        seam = _seam(self.render, "user")
+        self.seams = {"user": seam, "tool": _seam(self.render, "tool") if "tool" in self.roles else seam}
+        """Role of a reply → the constant text around it; None where the template looks back or rewrites."""
         self.tools = "probe_tool" in self._tried(_talk(["q"]), [_TOOL])
         self.thoughts = self._thoughts()
 
@@ -170,31 +172,37 @@ def _alternating(messages: list[Message]) -> list[Message]:
     return joined
 
 
-def _seam(render: Callable[..., str]) -> Seam | None:
-    """The constant text between two answers, or None if any probe shows that the template looks back or rewrites."""
+def _seam(render: Callable[..., str], role: str) -> Seam | None:
+    """The constant text around a reply in a role, or None if any probe shows that the template looks back or rewrites."""
     try:
         names = [f"\U000f8f00{i}\U000f8f01" for i in range(5)]
-        pieces = _cut(render(_talk(names)), names)
-        if pieces is None or pieces[1] != pieces[3] or pieces[2] != pieces[4] or pieces[1] != pieces[5]:
+        pieces = _cut(render(_talk(names, reply=role)), names)
+        if (
+            pieces is None
+            or pieces[2] != pieces[4]
+            or pieces[3] != pieces[5]
+            or (role == "user" and pieces[1] != pieces[3])
+        ):
             return None
-        tail, head = pieces[1], pieces[2]
+        head, tail = pieces[2], pieces[3]
         for shift in range(len(_PROBES)):
             words = [_PROBES[(shift + i) % len(_PROBES)] for i in range(7)]
             for system in (None, "rules"):
                 expected = render(_talk(words[:1], system)) + "".join(
                     said + head + reply + tail for said, reply in zip(words[1::2], words[2::2], strict=True)
                 )
-                if render(_talk(words, system)) != expected:
+                if render(_talk(words, system, role)) != expected:
                     return None
     except ConfigError:  # a template that refuses one of these is rendered in full each time
         return None
     return Seam(head, tail)
 
 
-def _talk(contents: Sequence[str], system: str | None = None) -> list[dict[str, object]]:
+def _talk(contents: Sequence[str], system: str | None = None, reply: str = "user") -> list[dict[str, object]]:
+    """A dialogue that the user begins; answers and replies follow by turns."""
     start: list[dict[str, object]] = [] if system is None else [{"role": "system", "content": system}]
-    roles = ("user", "assistant")
-    return start + [{"role": roles[i % 2], "content": content} for i, content in enumerate(contents)]
+    roles = ["user", *(("assistant", reply) * len(contents))]
+    return start + [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
 
 
 def _cut(text: str, names: Sequence[str]) -> list[str] | None:

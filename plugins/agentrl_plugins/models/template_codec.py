@@ -65,7 +65,7 @@ class TemplateCodec:
     @property
     def append_only(self) -> bool:
         """Whether probes showed that the template never looks back, so that a longer dialogue renders only its end."""
-        return self._template.seam is not None
+        return self._template.seams["user"] is not None
 
     def prompt(
         self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), after: Completion | None = None
@@ -129,15 +129,15 @@ class TemplateCodec:
 
     def _continued(self, messages: tuple[Message, ...], after: Completion | None) -> Ids | None:
         """The prompt made from the last one, if all that came is what was said to it and a reply."""
-        seam = self._template.seam
         known = self._last.get(id(after.prompt_ids)) if after is not None else None
-        if known is None or after is None or seam is None or known[1] is not after.prompt_ids:
+        if known is None or after is None or known[1] is not after.prompt_ids:
             return None
         before, size = known[0], len(known[0])
         if len(messages) != size + 2 or any(a is not b for a, b in zip(before, messages, strict=False)):
             return None
         said, reply = messages[size], messages[size + 1]
-        if said.completion is not after or not is_sampled(said) or reply.role != "user":
+        seam = self._template.seams.get(reply.role)
+        if said.completion is not after or not is_sampled(said) or seam is None:
             return None
         return np.concatenate([after.prompt_ids, *self._after(after, seam.between(reply.content))])
 
