@@ -195,6 +195,9 @@ from .worlds.text_world import (
 from .worlds.text_world import (
     TextWorld as TextWorld,
 )
+from .worlds.text_world import (
+    fingerprint as fingerprint,
+)
 from .worlds.toolcalls import (
     ToolAction as ToolAction,
 )
