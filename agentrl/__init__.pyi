@@ -120,6 +120,7 @@ from .worlds.environment import Environment as Environment
 from .worlds.environment import UnicodeText as UnicodeText
 from .worlds.text_world import Scene as Scene
 from .worlds.text_world import TextWorld as TextWorld
+from .worlds.text_world import fingerprint as fingerprint
 from .worlds.toolcalls import ToolAction as ToolAction
 from .worlds.toolcalls import ToolCall as ToolCall
 from .worlds.tools import ToolEnvironment as ToolEnvironment

@@ -15,6 +15,7 @@ RANKS = [
     ["sandbox", "scoring", "parts"],
     ["worlds"],
     ["evaluation"],
+    ["loop"],
     ["runs"],
     ["testing"],
     ["cli"],
@@ -36,7 +37,15 @@ def core_modules() -> list[Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Modules that are imported when a file runs; what stands under TYPE_CHECKING is not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        inner for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }  # fmt: skip
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -157,14 +157,14 @@ def test_every_world_with_settings_is_tried_with_other_ones() -> None:
 PAGE = Path(__file__).parents[1] / "docs/worlds-of-the-lab.md"
 
 
-def test_the_page_counts_the_states_of_every_world() -> None:
-    rows = re.findall(r"^\| `lab_(\w+)` \|.*\| (\d+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
-    counts = {}
+def test_the_page_counts_states_and_tasks_of_every_world() -> None:
+    rows = re.findall(r"^\| `lab_(\w+)` \|.*\| (\d+) \| (\d+), (\d+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    counts = []
     for name in NAMES:
         world = make(name)
         world.reset(options={"index": 0})
-        counts[name] = len(world.states())
-    assert {name: int(count) for name, count in rows} == counts
+        counts.append((name, len(world.states()), world.splits["train"], world.splits["valid"]))
+    assert [(name, *map(int, numbers)) for name, *numbers in rows] == counts
 
 
 def test_the_example_of_the_page_runs() -> None:

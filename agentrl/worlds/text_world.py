@@ -185,10 +185,11 @@ class TextWorld(Environment):
     def restore(self, snapshot: object) -> None:
         """Go back to a snapshot, any number of times, also one taken by another instance of the same settings."""
         taken: Any = snapshot
-        self.task, self._key, self.turn, self.scene, self._playing, random_state, state = taken
+        self.task, self._key, turn, scene, playing, random_state, state = taken
+        self.load(state)
+        self.turn, self.scene, self._playing = turn, scene, playing  # last, for a world may load by playing again
         if random_state is not None:
             self.np_random.bit_generator.state = random_state
-        self.load(state)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in self.resources}

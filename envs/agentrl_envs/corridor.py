@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +97,7 @@ def _walk(length: int, doors: int, split: str, index: int) -> _Walk:
         exit_ = 0 if draw() < 0.5 else length - 1
         behind = tuple(sorted(inner.pop(int(draw() * len(inner))) for _ in range(doors)))
         content = f"{length} {start} {exit_} {behind}"
-        digest = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+        digest = agentrl.fingerprint(content)
         if (int(digest, 16) % VALID_SHARE == 0) == (split == "valid"):
             return _Walk(start, exit_, behind, f"corridor-{digest}")
     raise agentrl.ConfigError(

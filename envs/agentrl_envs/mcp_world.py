@@ -10,6 +10,7 @@ from typing import Any
 import agentrl
 from agentrl import ConfigError, Task, ToolAction, ToolCall, ToolError
 from agentrl_envs.mcp_connection import Connection
+from agentrl_envs.replayed import Replayed
 
 _FREE_PLAY: Mapping[str, list[dict[str, Any]]] = {"train": [{"prompt": "You can use these tools."}]}
 _KEYS = ("split", "prompt", "answers", "checks", "expert")
@@ -20,7 +21,7 @@ def register_environments(register: Any) -> None:
     register("mcp", MCPWorld)
 
 
-class MCPWorld(agentrl.ToolEnvironment):
+class MCPWorld(Replayed, agentrl.ToolEnvironment):
     """The tools of an MCP server, started by `command` (stdio) or reached at `url` (streamable HTTP).
 
     `tasks` is a JSONL file, one task a line: `prompt`; `answers`, texts that must all be in the agent's messages;
@@ -50,18 +51,12 @@ class MCPWorld(agentrl.ToolEnvironment):
             raise ConfigError(
                 'environment \'mcp\': give either command = ["program", "argument", …] or url = "http://…"'
             )
-        self._command, self._url, self._reset_tool, self._timeouts = (
-            tuple(command),
-            url,
-            reset_tool,
-            (timeout_s, start_timeout_s),
-        )
+        self._command, self._url, self._reset_tool = tuple(command), url, reset_tool
+        self._timeouts = timeout_s, start_timeout_s
         self.max_turns = max_turns
         self._tasks = _read(tasks) if tasks is not None else dict(_FREE_PLAY)
         self.splits = {split: len(listed) for split, listed in self._tasks.items()}
         self._connection: Connection | None = None
-        self._said: list[str] = []
-        self._played: list[str] = []
 
     @property
     def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
@@ -70,17 +65,13 @@ class MCPWorld(agentrl.ToolEnvironment):
 
     def begin(self, task: Task) -> str:
         self._told = self._tasks[task.split][task.index]
-        self._said, self._played = [], []
+        self._said: list[str] = []
         if self._connection is not None and not (self._reset_tool and self._connection.alive):
             self.close()
         server = self._server()
         if self._reset_tool:
             server.call(self._reset_tool, {})
         return str(self._told["prompt"])
-
-    def act(self, said: ToolAction) -> tuple[str, str]:
-        self._played.append(said.write())
-        return super().act(said)
 
     def call(self, call: ToolCall) -> Any:
         offered = [tool.name for tool in self._server().tools if tool.name != self._reset_tool]
@@ -105,23 +96,9 @@ class MCPWorld(agentrl.ToolEnvironment):
         """The first action of the task's `expert` that was not taken yet."""
         if "expert" not in self._told:
             raise NotImplementedError(f"the task {self._told['prompt'][:40]!r} has no `expert` actions")
+        played = {ToolAction.read(action).write() for action in self._actions}
         actions = [ToolAction.read(action).write() for action in self._told["expert"]]
-        return next((action for action in actions if action not in self._played), actions[-1])
-
-    def snapshot(self) -> object:
-        """Task, seed state and the actions so far."""
-        return self._task, tuple(self._played), self.np_random.bit_generator.state
-
-    def restore(self, snapshot: object) -> None:
-        """Begin the task again and take its actions again."""
-        task: Task
-        played: tuple[str, ...]
-        state: Any
-        task, played, state = snapshot  # type: ignore[misc]
-        self.reset(options=task.options)
-        for action in played:
-            self.step(action)
-        self.np_random.bit_generator.state = state
+        return next((action for action in actions if action not in played), actions[-1])
 
     def close(self) -> None:
         if self._connection is not None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import agentrl
-from agentrl_envs.adapters.adapter import Adapter, Scene, foreign
+from agentrl import Scene
+from agentrl_envs.adapters.adapter import Adapter, foreign
 from agentrl_envs.adapters.generators import Generators
 
 SPLITS = ("train", "valid_seen", "valid_unseen")

@@ -9,8 +9,9 @@ import gymnasium
 from gymnasium import spaces
 
 import agentrl
+from agentrl import Scene
 from agentrl_envs.adapters import gridworlds
-from agentrl_envs.adapters.adapter import Adapter, Scene, foreign
+from agentrl_envs.adapters.adapter import Adapter, foreign
 from agentrl_envs.adapters.known import known
 from agentrl_envs.adapters.spaces import check, choices, form, read, show
 
@@ -50,6 +51,8 @@ def make(
 class Gymnasium(Adapter):
     """A world with other spaces, in words. Refused actions leave it as it is and count as a turn."""
 
+    resources = ()  # Gymnasium's worlds can be pickled, and what is made with live objects must be
+
     def __init__(
         self,
         env: gymnasium.Env[Any, Any],
@@ -86,13 +89,13 @@ class Gymnasium(Adapter):
         try:
             value = read(self._live.action_space, action, self._names)
         except ValueError as refused:
-            return Scene(self._scene.observation, admissible=self._scene.admissible, invalid=str(refused))
+            return Scene(self.scene.observation, admissible=self.scene.admissible, invalid=str(refused))
         observation, reward, terminated, truncated, info = self._live.step(value)
         reward = float(reward)
         enough = reward > 0 if self._success_reward is None else reward >= self._success_reward
         success = bool(info.get("is_success", terminated and enough))
         words, admissible = self._words(observation), self._admissible(info)
-        return Scene(words, reward, bool(terminated), bool(truncated), success, admissible)
+        return Scene(words, reward, bool(terminated), success, admissible, truncated=bool(truncated))
 
     def content(self) -> str:
         """The world and its seed: what is drawn later hangs on it even where two seeds begin alike."""
@@ -100,9 +103,6 @@ class Gymnasium(Adapter):
 
     def close(self) -> None:
         self._live.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__.copy()  # Gymnasium's worlds can be pickled, and what is made with live objects must be
 
     def _words(self, observation: Any) -> str:
         if self._grid:

@@ -6,7 +6,8 @@ import hashlib
 from typing import Any
 
 import agentrl
-from agentrl_envs.adapters.adapter import Adapter, Scene, foreign
+from agentrl import Scene
+from agentrl_envs.adapters.adapter import Adapter, foreign
 from agentrl_envs.adapters.generators import Generators
 
 VALID_SHARE = 8  # one question in eight, by hash of its text, is kept for `valid`
@@ -27,6 +28,7 @@ class ReasoningGym(Adapter):
     """
 
     splits = {"train": 2**24, "valid": 1_000}  # noqa: RUF012
+    resources = ("_module", "_source", "_generators")
 
     def __init__(
         self,
@@ -35,15 +37,18 @@ class ReasoningGym(Adapter):
         settings: dict[str, Any] | None = None,
         attempts: int = 1,
     ) -> None:
-        self._module = foreign("reasoning_gym", extra="reasoning_gym")
         names = foreign("reasoning_gym.factory", extra="reasoning_gym").DATASETS
         if id not in names:
             raise agentrl.ConfigError(f"Reasoning Gym has no data set {id!r}. {agentrl.did_you_mean(id, names)}")
         self._id, self._settings, self._attempts = id, settings or {}, attempts
         self.max_turns = attempts
         self.instructions = f"Answer the question, with the answer alone. You have {attempts} attempt(s)."
-        self._source = self._dataset(0)
+        self.open()
         self._counts = _counts(self._source)
+
+    def open(self) -> None:
+        self._module = foreign("reasoning_gym", extra="reasoning_gym")
+        self._source = self._dataset(0)
 
     def begin(self, task: agentrl.Task) -> Scene:
         for draw in range(DRAWS):
@@ -65,7 +70,7 @@ class ReasoningGym(Adapter):
                 score = float(self._source.score_answer(action, self._entry))
         except Exception as error:  # the scorers of others stumble over text they did not expect: a wrong answer
             invalid = f"the answer cannot be read: {type(error).__name__}"
-        left = self._attempts - len(self._actions)
+        left = self._attempts - self.turn
         over = score >= 1 or left == 0
         observation = "Right." if score >= 1 else f"Not right. {left} attempts left."
         return Scene(observation, score if over else 0.0, over, success=score >= 1, invalid=invalid)
@@ -78,16 +83,6 @@ class ReasoningGym(Adapter):
         if self._entry["answer"] is None:
             raise NotImplementedError(f"{self._id} has no stored answers: many are right")
         return str(self._entry["answer"])
-
-    def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_module", "_source", "_generators")
-        return {name: value for name, value in super().__getstate__().items() if name not in dropped}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._module = foreign("reasoning_gym", extra="reasoning_gym")
-        self._source = self._dataset(0)
-        super().__setstate__(state)
 
     def _dataset(self, seed: int) -> Any:
         try:

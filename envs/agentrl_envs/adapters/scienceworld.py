@@ -6,7 +6,8 @@ import shutil
 from typing import Any
 
 import agentrl
-from agentrl_envs.adapters.adapter import Adapter, Scene, foreign
+from agentrl import Scene
+from agentrl_envs.adapters.adapter import Adapter, foreign
 
 _REFUSALS = ("No known action matches", "Unknown action", "The action is not possible")
 _SPLITS = {"train": "get_variations_train", "dev": "get_variations_dev", "test": "get_variations_test"}
@@ -85,7 +86,6 @@ class ScienceWorld(Adapter):
     def expert_action(self) -> str:
         """The next action of the original's gold path; there is none once another way was taken."""
         if self._gold is None:
-            assert self._task is not None
             self._server.load(*self._which, self._simplifications, generateGoldPath=True)
             gold = list(self._server.get_gold_action_sequence())
             self.restore(self.snapshot())

@@ -7,7 +7,8 @@ import io
 from typing import Any
 
 import agentrl
-from agentrl_envs.adapters.adapter import Adapter, Scene, foreign
+from agentrl import Scene
+from agentrl_envs.adapters.adapter import Adapter, foreign
 from agentrl_envs.adapters.generators import Generators
 
 SEEDS = 2**30
@@ -28,6 +29,8 @@ class TextArena(Adapter):
     Games for more players are refused, and so are those that fetch word lists or ask a judge over the network where
     these cannot be had.
     """
+
+    resources = ("_live", "_generators")
 
     def __init__(
         self,
@@ -69,14 +72,11 @@ class TextArena(Adapter):
         reward, told = float(rewards[0]), ending[0]
         observation = "\n".join(filter(None, [observation, str(told.get("reason") or "")]))
         invalid = str(told.get("reason")) if told.get("invalid_move") else ""
-        return Scene(observation, reward, terminated=True, success=reward >= 1, invalid=invalid)
+        return Scene(observation, reward, done=True, success=reward >= 1, invalid=invalid)
 
     def content(self) -> str:
         """The game and its seed: much is drawn only later."""
         return f"{self._id} {self._settings} {self._seed}"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_generators"}
 
     def _game(self) -> Any:
         """Raises ConfigError for a game that cannot be played here."""

@@ -6,12 +6,12 @@ import hashlib
 import os
 import re
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import agentrl
-from agentrl_envs.adapters.adapter import Adapter, Scene, foreign
+from agentrl import Scene
+from agentrl_envs.adapters.adapter import Adapter, foreign
 
 _GAMES = (".z3", ".z4", ".z5", ".z6", ".z7", ".z8", ".ulx")
 _BANNER = set(" _|\\/$>")
@@ -33,6 +33,7 @@ class TextWorld(Adapter):
     `train`, `valid` … are splits. The reward is the change of the score, the highest score being 1.
     """
 
+    resources = ("_live", "_module", "_state")
     instructions = "You play a text adventure. Each turn, answer with one command, as in: look | go east | take lamp."
 
     def __init__(
@@ -46,7 +47,7 @@ class TextWorld(Adapter):
         max_turns: int = 50,
         admissible: bool = True,
     ) -> None:
-        self._module = foreign("textworld", extra="textworld")
+        self.open()
         self.max_turns, self._admissible = max_turns, admissible
         self._recipe = {"nb_rooms": rooms, "nb_objects": objects, "quest_length": quest_length}
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -75,7 +76,7 @@ class TextWorld(Adapter):
         line = " ".join(_NOT_TYPED.sub(" ", action).split())[:190]  # a backslash would steer the interpreter itself
         if not line or _is_meta(line):
             about = "commands about the program (save, restart, quit …) are not played" if line else "nothing to do"
-            return replace(self._scene, reward=0.0, invalid=about)
+            return self.scene.replace(reward=0.0, invalid=about)
         state, _, over = self._live.step(line)
         return self._scene_of(state, over=bool(over))
 
@@ -94,13 +95,8 @@ class TextWorld(Adapter):
             self._live.close()
             self._live = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_module", "_state")
-        return {name: value for name, value in super().__getstate__().items() if name not in dropped}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def open(self) -> None:
         self._module = foreign("textworld", extra="textworld")
-        super().__setstate__(state)
 
     def _scene_of(self, state: Any, *, over: bool) -> Scene:
         self._state = state

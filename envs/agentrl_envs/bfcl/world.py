@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import agentrl
-from agentrl import Task, ToolAction
+from agentrl import Scene, Task, ToolAction, ToolCall
 from agentrl_envs.bfcl.backend import FAILED, Backend
-from agentrl_envs.bfcl.data import CATEGORIES, Entry, entries, schema
+from agentrl_envs.bfcl.data import CATEGORIES, entries, schema
 
 _MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"  # the benchmark's words
 
@@ -23,7 +23,9 @@ class BFCL(agentrl.ToolEnvironment):
     A message, like anything that is no call, ends the user's turn. The reward is 1 if after every turn that wants
     calls some were made, all objects are in the wanted state, and every wanted result is among the results so far. As
     in the benchmark's own runner, calls in turns that want none do not count; `info["irrelevant_calls"]` says whether
-    there were any. More than `max_steps` actions in one turn end the episode.
+    there were any. More than `max_steps` actions in one turn end the episode. `info["milestones"]`: `call T.N` for the
+    N-th gold call of turn T once it is made, `turn T` for a turn that ended well; `info["hidden"]` of the reset has the
+    `gold_calls` of each turn.
 
     Deviations: arguments go by name (JSON), text is never evaluated, and arithmetic with exponents or precisions over
     10,000 is refused instead of started.
@@ -38,57 +40,72 @@ class BFCL(agentrl.ToolEnvironment):
 
     def __init__(self, *, max_steps: int = 20) -> None:
         self._max_steps = max_steps
-        self._entry: Entry | None = None
 
-    def begin(self, task: Task) -> str:
-        entry = entries(task.split)[task.index]
-        self._entry = entry
+    def begin(self, task: Task) -> Scene:
+        self._entry = entry = entries(task.split)[task.index]
         self._agent, self._gold = Backend(entry), Backend(entry)
         self._results: Counter[str] = Counter()  # of all turns so far
         self._turn, self._steps, self._called = 0, 0, False
         self._valid: list[bool] = []
+        self._reached: tuple[str, ...] = ()
         self._irrelevant = False
-        return entry.users[0]
+        gold = [[{"name": call.name, "arguments": dict(call.arguments)} for call in turn] for turn in entry.gold]
+        return self._shown(Scene(entry.users[0], hidden={"gold_calls": gold}))
 
     @property
     def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
         """The functions offered at this turn."""
-        if self._entry is None:
+        if not hasattr(self, "_entry"):
             return ()
         late = {name for turn, names in self._entry.held_back.items() if turn > self._turn for name in names}
         return tuple(schema(document) for document in self._entry.documents if document["name"] not in late)
 
-    def act(self, said: ToolAction) -> tuple[str, str]:
+    def act(self, action: str) -> Scene:
+        said = ToolAction.read(action)
         if not said.calls:
-            return self._end_turn(), said.error
-        assert self._entry is not None
+            return self._shown(self.scored(Scene(self._end_turn(), invalid=said.error, calls=[])))
         results = self._agent.calls(said.calls)
         self._results.update(results)
         self._called = True
         self._irrelevant |= not self._entry.gold[self._turn]
+        self._note([call for call, result in zip(said.calls, results, strict=True) if not result.startswith(FAILED)])
         self._steps += 1
         if self._steps > self._max_steps:
             self._force_quit()
-        return "\n".join(results), "; ".join(result for result in results if result.startswith(FAILED))
+        errors = [result if result.startswith(FAILED) else "" for result in results]
+        calls = [
+            {"name": call.name, "arguments": dict(call.arguments), "error": error}
+            for call, error in zip(said.calls, errors, strict=True)
+        ]
+        scene = Scene("\n".join(results), invalid="; ".join(filter(None, errors)), calls=calls)
+        return self._shown(self.scored(scene))
 
     def score(self) -> Mapping[str, float]:
-        assert self._entry is not None
         return {"valid": float(len(self._valid) == len(self._entry.users) and all(self._valid))}
 
     def content(self) -> str:
-        assert self._entry is not None
         return self._entry.id
 
     def expert_action(self) -> str:
         """The next calls of the benchmark's own answer; several at once where one at a time would be too many."""
-        assert self._entry is not None
         gold = self._entry.gold[self._turn]
         size = -(-len(gold) // self._max_steps) or 1
         calls = gold[self._steps * size : (self._steps + 1) * size]
         return ToolAction(calls).write() if calls else "That is all I can do for now."
 
+    def _shown(self, scene: Scene) -> Scene:
+        return scene.replace(milestones=self._reached, info={"irrelevant_calls": self._irrelevant})
+
+    def _note(self, calls: Sequence[ToolCall]) -> None:
+        """Gold calls of this turn that were made, each of equal ones once."""
+        made = list(calls)
+        for number, gold in enumerate(self._entry.gold[self._turn]):
+            name = f"call {self._turn}.{number}"
+            if name not in self._reached and gold in made:
+                made.remove(gold)
+                self._reached = (*self._reached, name)
+
     def _end_turn(self) -> str:
-        assert self._entry is not None
         self._check_turn()
         self._turn, self._steps, self._called = self._turn + 1, 0, False
         if self._turn == len(self._entry.users):
@@ -102,19 +119,14 @@ class BFCL(agentrl.ToolEnvironment):
 
     def _force_quit(self) -> None:
         """Too many steps; like the benchmark, a last turn is looked at nevertheless."""
-        assert self._entry is not None
         if self._turn == len(self._entry.users) - 1:
             self._check_turn()
         self.finish()
 
     def _check_turn(self) -> None:
-        assert self._entry is not None
         gold = self._entry.gold[self._turn]
         wanted = Counter(self._gold.calls(gold))
         called_well = self._called and wanted <= self._results and self._agent.same_state(self._gold)
         self._valid.append(called_well or not gold)
-
-    def _info(self, rewards: Mapping[str, float], invalid: str) -> dict[str, Any]:
-        info = super()._info(rewards, invalid)
-        turns = tuple(f"turn {turn}" for turn, valid in enumerate(self._valid) if valid)
-        return info | {"milestones": turns, "irrelevant_calls": self._irrelevant}
+        if self._valid[-1]:
+            self._reached = (*self._reached, f"turn {self._turn}")

@@ -54,8 +54,3 @@ class Draws:
 def bucket(text: str, buckets: int) -> int:
     """Which of `buckets` equal parts a content belongs to: equal contents always share a part."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % buckets
-
-
-def fingerprint(text: str) -> str:
-    """16 hexadecimal digits that stand for a content."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -29,7 +29,7 @@ from agentrl_envs.household.catalogue import (
     RoomKind,
     TaskType,
 )
-from agentrl_envs.household.draws import Draws, bucket, fingerprint
+from agentrl_envs.household.draws import Draws, bucket
 from agentrl_envs.household.game import Game, Goal, Layout
 
 UNSEEN_SHARE = 3  # one room in three, by hash, is never trained in
@@ -209,5 +209,5 @@ def _furnish(recipe: Recipe, room: Layout, goal: Goal, places: list[int], draws:
             names.append(f"{thing} {number}")
     start = tuple(tuple(inside) for inside in contents)
     asked = goal.receptacle or goal.lamp
-    key = f"{goal.type}-{goal.object}-{asked}-{fingerprint(f'{room.receptacles} {names} {start} {goal.text}')}"
+    key = f"{goal.type}-{goal.object}-{asked}-{agentrl.fingerprint(f'{room.receptacles} {names} {start} {goal.text}')}"
     return Game(room, tuple(names), start, goal, key)

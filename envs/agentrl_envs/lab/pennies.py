@@ -34,7 +34,7 @@ class Pennies(TabularWorld[tuple[str, str]]):
     def __init__(self, *, matcher: str = "agent", hider: str = "other", heads: float = 1.0) -> None:
         require(matcher != hider, f"both speakers are named {matcher!r}: give two names")
         require(heads > 0, f"heads = {heads}: give more than 0")
-        super().__init__(divided(("cup", "hat", "leaf"), ("dawn", "noon", "dusk")))
+        super().__init__(divided(("cup", "hat", "leaf", "book"), ("dawn", "noon", "dusk")))
         self._matcher, self._hider, self._heads = matcher, hider, heads
 
     def look(self, state: tuple[str, str]) -> agentrl.Scene:

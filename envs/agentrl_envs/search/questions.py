@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,8 +37,8 @@ class Question:
     @property
     def key(self) -> str:
         """Split, index and a hash of what is asked and what is right."""
-        content = "\n".join((normalise(self.text), *self.answers)).encode("utf-8", "replace")
-        return f"{self.split}/{self.index}-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+        content = "\n".join((normalise(self.text), *self.answers))
+        return f"{self.split}/{self.index}-{agentrl.fingerprint(content)}"
 
 
 class Questions(Protocol):
