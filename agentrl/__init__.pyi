@@ -165,21 +165,6 @@ from .sandbox import (
 from .sandbox import (
     SandboxSpec as SandboxSpec,
 )
-from .scoring import (
-    Score as Score,
-)
-from .scoring import (
-    ScoringCase as ScoringCase,
-)
-from .scoring import (
-    score_calls as score_calls,
-)
-from .scoring import (
-    score_cases as score_cases,
-)
-from .scoring import (
-    score_tests as score_tests,
-)
 from .testing.report import (
     CheckFailed as CheckFailed,
 )
@@ -194,6 +179,9 @@ from .testing.report import (
 )
 from .testing.report import (
     run_checks as run_checks,
+)
+from .worlds import (
+    scoring as scoring,
 )
 from .worlds import (
     vector as vector,
