@@ -105,16 +105,12 @@ from .sandbox import SandboxProvider as SandboxProvider
 from .sandbox import SandboxSession as SandboxSession
 from .sandbox import SandboxSnapshot as SandboxSnapshot
 from .sandbox import SandboxSpec as SandboxSpec
-from .scoring import Score as Score
-from .scoring import ScoringCase as ScoringCase
-from .scoring import score_calls as score_calls
-from .scoring import score_cases as score_cases
-from .scoring import score_tests as score_tests
 from .testing.report import CheckFailed as CheckFailed
 from .testing.report import CheckSkipped as CheckSkipped
 from .testing.report import Report as Report
 from .testing.report import require as require
 from .testing.report import run_checks as run_checks
+from .worlds import scoring as scoring
 from .worlds import vector as vector
 from .worlds.environment import Environment as Environment
 from .worlds.environment import UnicodeText as UnicodeText

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from agentrl.errors import ConfigError, DataError, SandboxFault, did_you_mean
 
@@ -23,8 +23,12 @@ Status = Literal[
 ]
 """How a program ended. `infrastructure` is never returned by `run`: a fault of machinery raises SandboxFault."""
 
-Output = Callable[[Literal["stdout", "stderr"], bytes], None]
-"""What `run` calls with each piece of output as it comes."""
+
+class Output(Protocol):
+    """What `run` calls with each piece of output as it comes."""
+
+    def __call__(self, stream: Literal["stdout", "stderr"], data: bytes, /) -> None: ...
+
 
 ABILITIES: Mapping[str, str] = {
     "python_session": "`session('python')`: an interpreter whose variables survive between calls",

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 RANKS = [
     ["errors"],
     ["data"],
-    ["sandbox", "scoring", "parts"],
+    ["sandbox", "parts"],
     ["worlds"],
     ["evaluation"],
     ["loop"],

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sandbox_support import needs_bubblewrap, provider
 
+from agentrl.worlds.scoring_answers import same_text
 from agentrl_envs.code import generate, tiny
 from agentrl_envs.code.mutants import mutant
 from agentrl_envs.code.problems import Call, Problem, Program, Script
-from agentrl_envs.code.trials import Language, Runs, run_tests, same_text
+from agentrl_envs.code.trials import Language, Runs, run_tests
 
 SPLITS = ("train", "valid", "test")
 EVERY = [problem for split in SPLITS for problem in generate.problem_list(split)]

@@ -2,4 +2,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=["vector"])  # on the face as `agentrl.vector`
+__getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=["scoring", "vector"])  # on the face

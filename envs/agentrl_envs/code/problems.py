@@ -6,45 +6,14 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
+from agentrl import scoring
 
-@dataclass(frozen=True)
-class Call:
-    """A call of the entry function, and the answer that is right; the answer never enters a sandbox."""
-
-    arguments: tuple[Any, ...]
-    expected: Any
-    loose: bool = False  # a tuple is as good as a list, as in files whose answers are JSON
-
-    def __str__(self) -> str:
-        return ", ".join(map(repr, self.arguments))
-
-
-@dataclass(frozen=True)
-class Program:
-    """What a program reads on standard input and has to write; compared outside the sandbox."""
-
-    stdin: str
-    expected: str
-    as_json: bool = False  # the last line is compared as JSON value, else the text line by line
-
-    def __str__(self) -> str:
-        return repr(self.stdin)
-
-
-@dataclass(frozen=True)
-class Script:
-    """Assertions that run after the solution, in its process: for tests that are no plain comparison."""
-
-    code: str
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
-
-
-Test = Call | Program | Script
+Call: TypeAlias = scoring.Call
+Program: TypeAlias = scoring.Program
+Script: TypeAlias = scoring.Script
+Test: TypeAlias = Call | Program | Script
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentrl_envs.code.problems import Call, Problem, Program, Test
+from agentrl_envs.code.problems import Call, Problem, Program, Script, Test
 from agentrl_envs.code.trials import Runs, Trial
 
 MOST_FAILURES = 4
@@ -57,7 +57,8 @@ def failure(problem: Problem, trial: Trial) -> str:
     if isinstance(test, Program):
         wanted = f"\nexpected:\n{shortened(test.expected.rstrip(), 400)}" if wrong else ""
         return f"FAILED on input:\n{shortened(test.stdin.rstrip(), 400)}\n{trial.why}{wanted}"
-    return f"FAILED {shortened(test.code.strip(), 400)}\n{trial.why}"
+    text = test.code if isinstance(test, Script) else test.name
+    return f"FAILED {shortened(text.strip(), 400)}\n{trial.why}"
 
 
 def brief(problem: Problem, solution: str, runs: Runs) -> str:
