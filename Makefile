@@ -62,7 +62,7 @@ test-docker: .venv/ready
 	$(PIP) install -c constraints.txt 'docker>=7'
 	sandboxes/images/with-docker.sh $(BIN)/python -m pytest -m '' tests/test_sandbox_docker.py $(ARGS)
 
-# The full table: make bench-sandboxes ARGS='--lives 2000 --docker-lives 200'
+# The full table: make bench-sandboxes ARGS='--cycles 2000 --docker-cycles 200'
 bench-sandboxes: .venv/ready bubblewrap
 	$(PIP) install -c constraints.txt 'docker>=7'
 	DOCKER_OPTIONAL=1 sandboxes/images/with-docker.sh $(BIN)/python benchmarks/sandboxes.py $(ARGS)

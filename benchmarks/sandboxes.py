@@ -1,4 +1,4 @@
-"""What a sandbox costs, as a ratio to starting plain Python in the same run, and what a thousand lives leave behind."""
+"""What a sandbox costs, as a ratio to starting plain Python in the same run, and what a thousand cycles leave behind."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ for i in range(2000):
         file.write("x" * 100)
 """
 GOALS_MS = {
-    "bubblewrap": {"life": 20.0, "snippet": 2.0, "reset 2,000 files": 5.0, "snapshot + restore 2,000 files": 5.0},
+    "bubblewrap": {"cycle": 20.0, "snippet": 2.0, "reset 2,000 files": 5.0, "snapshot + restore 2,000 files": 5.0},
     "docker": {"command": 3.0},
 }
-GOAL_LIVES_PER_S = 100.0
+GOAL_CYCLES_PER_S = 100.0
 
 
 def plain_python() -> None:
@@ -53,52 +53,52 @@ def median_ms(action: Callable[[], object], times: int, prepare: Callable[[], ob
     return statistics.median(taken)
 
 
-def life(provider: SandboxProvider) -> None:
+def cycle(provider: SandboxProvider) -> None:
     """Create, run Python, destroy."""
     with provider.create(SPEC) as sandbox:
         assert sandbox.python("print(1)").ok
 
 
-def cold_life(provider: SandboxProvider) -> None:
+def cold_cycle(provider: SandboxProvider) -> None:
     """Likewise with an interpreter that is started, not forked."""
     with provider.create(SPEC) as sandbox:
         assert sandbox.exec(["python3", "-I", "-c", "print(1)"]).ok
 
 
-def lives_per_second(provider: SandboxProvider, count: int) -> float:
+def cycles_per_second(provider: SandboxProvider, count: int) -> float:
     """With two threads for each core."""
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as threads:
-        list(threads.map(lambda _: life(provider), range(8)))
+        list(threads.map(lambda _: cycle(provider), range(8)))
         started = time.perf_counter()
-        list(threads.map(lambda _: life(provider), range(count)))
+        list(threads.map(lambda _: cycle(provider), range(count)))
         return count / (time.perf_counter() - started)
 
 
-def single_figures(provider: SandboxProvider, times: int, lives: int) -> dict[str, float]:
+def single_figures(provider: SandboxProvider, times: int, cycles: int) -> dict[str, float]:
     """Milliseconds of everything one can do with one sandbox at a time."""
-    life(provider)
-    found = {
+    cycle(provider)
+    figures = {
         "plain Python": median_ms(plain_python, times),
-        "life": median_ms(lambda: life(provider), lives),
-        "life, cold interpreter": median_ms(lambda: cold_life(provider), lives),
+        "cycle": median_ms(lambda: cycle(provider), cycles),
+        "cycle, cold interpreter": median_ms(lambda: cold_cycle(provider), cycles),
     }
     with provider.create(SPEC) as sandbox:
         sandbox.python("print(1)")
-        found["snippet"] = median_ms(lambda: sandbox.python("print(1)"), 4 * times)
-        found["command"] = median_ms(lambda: sandbox.exec(["true"]), 2 * times)
+        figures["snippet"] = median_ms(lambda: sandbox.python("print(1)"), 4 * times)
+        figures["command"] = median_ms(lambda: sandbox.exec(["true"]), 2 * times)
         if "python_session" in sandbox.abilities:
             with sandbox.session("python") as session:
                 session.run("x = 1")
-                found["call of a session"] = median_ms(lambda: session.run("x += 1"), 4 * times)
-        found["reset 2,000 files"] = median_ms(sandbox.reset, 15, lambda: fill(sandbox))
+                figures["call of a session"] = median_ms(lambda: session.run("x += 1"), 4 * times)
+        figures["reset 2,000 files"] = median_ms(sandbox.reset, 15, lambda: fill(sandbox))
         if "snapshot" in sandbox.abilities:
             fill(sandbox)
-            found["snapshot + restore 2,000 files"] = median_ms(
+            figures["snapshot + restore 2,000 files"] = median_ms(
                 lambda: sandbox.restore(sandbox.snapshot()), times, lambda: sandbox.put("new", b"x")
             )
         if "fork" in sandbox.abilities:
-            found["fork of 2,000 files"] = median_ms(lambda: sandbox.fork().close(), lives)
-    return found
+            figures["fork of 2,000 files"] = median_ms(lambda: sandbox.fork().close(), cycles)
+    return figures
 
 
 def exec_run_ms(provider: Any, times: int) -> float:
@@ -118,8 +118,8 @@ def fill(sandbox: Sandbox) -> None:
     assert sandbox.python(FILL).ok
 
 
-def under_load(provider: SandboxProvider, at_once: int, lives: int) -> dict[str, float]:
-    """Medians of each phase with so many at once, and how many lives failed."""
+def under_load(provider: SandboxProvider, at_once: int, cycles: int) -> dict[str, float]:
+    """Medians of each phase with so many at once, and how many cycles failed."""
     phases: dict[str, list[float]] = {"start": [], "exec": [], "reset": [], "destroy": []}
     errors: list[BaseException] = []
     lock = threading.Lock()
@@ -145,13 +145,13 @@ def under_load(provider: SandboxProvider, at_once: int, lives: int) -> dict[str,
 
     started = time.perf_counter()
     with ThreadPoolExecutor(at_once) as threads:
-        list(threads.map(one, range(lives)))
-    rate = lives / (time.perf_counter() - started)
+        list(threads.map(one, range(cycles)))
+    rate = cycles / (time.perf_counter() - started)
     whole = [sum(each) for each in zip(*phases.values(), strict=True)] or [float("nan")] * 2
     return {
         **{name: statistics.median(taken or [float("nan")]) for name, taken in phases.items()},
-        "p90 life": statistics.quantiles(whole, n=10)[-1],
-        "lives/s": rate,
+        "p90 cycle": statistics.quantiles(whole, n=10)[-1],
+        "cycles/s": rate,
         "errors": len(errors),
     }
 
@@ -166,13 +166,13 @@ def inventory(name: str) -> dict[str, int]:
     groups = [path for path in Path("/sys/fs/cgroup").rglob("agentrl-*") if path.is_dir() and not_others(path)]
     folders = [path for folder in ("/run", "/dev/shm", "/tmp") for path in Path(folder).glob("agentrl-*-*")]
     folders = [path for path in folders if not_others(path)]
-    found = {
+    figures = {
         "processes": len(descendants()),
         "mounts": len(Path("/proc/self/mounts").read_text().splitlines()),
         "cgroups": len(groups),
         "files": len(folders) + len(os.listdir("/proc/self/fd")),
     }
-    return {**found, "containers": containers()} if name == "docker" else found
+    return {**figures, "containers": containers()} if name == "docker" else figures
 
 
 def not_others(path: Path) -> bool:
@@ -200,10 +200,10 @@ def descendants() -> set[int]:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
+    family = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family - {os.getpid()}
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -222,14 +222,14 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         figures = single_figures(provider, arguments.times, max(arguments.times // 8, 3) if few else arguments.times)
         if few:
             figures["docker-py's exec_run"] = exec_run_ms(provider, arguments.times)
-        lives = min(arguments.lives, arguments.docker_lives) if few else arguments.lives
-        rate = lives_per_second(provider, lives if few else max(lives, 100))
-        load = {int(n): under_load(provider, int(n), lives) for n in arguments.at_once.split(",")}
+        cycles = min(arguments.cycles, arguments.docker_cycles) if few else arguments.cycles
+        rate = cycles_per_second(provider, cycles if few else max(cycles, 100))
+        load = {int(n): under_load(provider, int(n), cycles) for n in arguments.at_once.split(",")}
         with provider.create(SPEC) as sandbox:
             grade = sandbox.grade()
         provider.close()
     left = left_behind(before, name)
-    return {"figures": figures, "lives_per_s": rate, "lives": lives, "load": load, "left": left, "grade": grade}
+    return {"figures": figures, "cycles_per_s": rate, "cycles": cycles, "load": load, "left": left, "grade": grade}
 
 
 def served(stack: contextlib.ExitStack) -> dict[str, Any]:
@@ -242,12 +242,12 @@ def served(stack: contextlib.ExitStack) -> dict[str, Any]:
     return {"url": server.url, "token": server.token}
 
 
-def say(name: str, found: dict[str, Any]) -> None:
+def say(name: str, measured: dict[str, Any]) -> None:
     """Two tables."""
-    if "skipped" in found:
-        print(f"{name}: skipped. {found['skipped']}\n")
+    if "skipped" in measured:
+        print(f"{name}: skipped. {measured['skipped']}\n")
         return
-    figures, grade = found["figures"], found["grade"]
+    figures, grade = measured["figures"], measured["grade"]
     goals = GOALS_MS.get(name, {})
     base = "docker-py's exec_run" if name == "docker" else "plain Python"
     print(f"{name}, {grade['level']}, {os.cpu_count()} cores; medians in ms\n")
@@ -255,32 +255,32 @@ def say(name: str, found: dict[str, Any]) -> None:
     for what, taken in figures.items():
         goal = f"{goals[what]:.0f}" if what in goals else ""
         print(f"{what:<34}{taken:>8.2f}{taken / figures[base]:>24.2f}{goal:>8}")
-    goal = f"{GOAL_LIVES_PER_S:.0f}" if name == "bubblewrap" else ""
-    print(f"{'lives per second':<34}{found['lives_per_s']:>8.1f}{'':>24}{goal:>8}")
-    names = ["start", "exec", "reset", "destroy", "p90 life", "lives/s", "errors"]
-    print(f"\n{'at once':<10}{'lives':>8}" + "".join(f"{each:>10}" for each in names))
-    for at_once, row in found["load"].items():
+    goal = f"{GOAL_CYCLES_PER_S:.0f}" if name == "bubblewrap" else ""
+    print(f"{'cycles per second':<34}{measured['cycles_per_s']:>8.1f}{'':>24}{goal:>8}")
+    names = ["start", "exec", "reset", "destroy", "p90 cycle", "cycles/s", "errors"]
+    print(f"\n{'at once':<10}{'cycles':>8}" + "".join(f"{each:>10}" for each in names))
+    for at_once, row in measured["load"].items():
         cells = "".join(f"{row[each]:>10.0f}" if each == "errors" else f"{row[each]:>10.1f}" for each in names)
-        print(f"{at_once:<10}{found['lives']:>8}{cells}")
-    print("\nleft behind: " + ", ".join(f"{count} {kind}" for kind, count in found["left"].items()) + "\n")
+        print(f"{at_once:<10}{measured['cycles']:>8}{cells}")
+    print("\nleft behind: " + ", ".join(f"{count} {kind}" for kind, count in measured["left"].items()) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--in", dest="names", default="bubblewrap,docker,pool")
-    parser.add_argument("--lives", type=int, default=100, help="lives for each row of the second table (full: 2000)")
-    parser.add_argument("--docker-lives", type=int, default=40, help="likewise for Docker, where a life takes longer")
+    parser.add_argument("--cycles", type=int, default=100, help="cycles for each row of the second table (full: 2000)")
+    parser.add_argument("--docker-cycles", type=int, default=40, help="likewise for Docker, where a cycle takes longer")
     parser.add_argument("--at-once", default="1,16,64")
     parser.add_argument("--times", type=int, default=40)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    found = {}
+    results = {}
     for name in arguments.names.split(","):
-        found[name] = measure(name, arguments)
+        results[name] = measure(name, arguments)
         if not arguments.json:
-            say(name, found[name])
+            say(name, results[name])
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

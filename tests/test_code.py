@@ -30,7 +30,7 @@ def block(code: str, tag: str = "python") -> str:
 
 
 def gold(env: Code) -> str:
-    return env._working().problem.gold
+    return env.place.problem.gold
 
 
 @needs_bubblewrap
@@ -50,7 +50,7 @@ def test_an_agent_writes_reads_the_failure_repairs_and_submits() -> None:
     observation, info = env.reset(seed=1, options={"split": "train", "index": 3})
     assert "Public tests:" in observation
     assert info["rewards"] == {"tests": 0.0, "solved": 0.0}
-    name = env._working().problem.entry
+    name = env.place.problem.entry
     observation, reward, terminated, _, info = env.step(f"Let me try.\n\n{block(f'def {name}(*args): return 12345')}")
     assert observation.startswith("0 of 3 public tests pass.\nFAILED")
     assert "gave 12345, expected" in observation
@@ -73,9 +73,9 @@ def test_an_agent_writes_reads_the_failure_repairs_and_submits() -> None:
 def test_a_solution_that_is_right_in_part_gets_partial_credit() -> None:
     env = world(partial=0.5)
     env.reset(seed=0)
-    hidden = env._working().problem.hidden
+    hidden = env.place.problem.hidden
     table = {repr(test.arguments): test.expected for test in hidden[:6]}  # type: ignore[union-attr]
-    code = f"def {env._working().problem.entry}(*args): return {table!r}.get(repr(args), 'no')"
+    code = f"def {env.place.problem.entry}(*args): return {table!r}.get(repr(args), 'no')"
     _, reward, terminated, _, info = env.step(f"{block(code)}\nsubmit")
     assert terminated
     assert reward == pytest.approx(0.5 * 6 / 8)
@@ -97,7 +97,7 @@ def test_what_is_there_is_judged_when_the_turns_are_used_up() -> None:
 def test_a_line_can_be_replaced_and_code_can_be_run_beside_the_solution() -> None:
     env = world()
     env.reset(seed=0)
-    name = env._working().problem.entry
+    name = env.place.problem.entry
     env.step(block(f"def {name}(*args):\n    return 1\n"))
     observation, *_ = env.step("line 2: return 41 + 1")
     assert observation.startswith(f"1 def {name}(*args):\n2     return 41 + 1\n")
@@ -115,7 +115,7 @@ def test_a_line_can_be_replaced_and_code_can_be_run_beside_the_solution() -> Non
 def test_loops_memory_and_floods_are_data_and_the_world_goes_on() -> None:
     env = world(timeout_s=0.4, memory_mib=64)
     env.reset(seed=0)
-    name = env._working().problem.entry
+    name = env.place.problem.entry
     loop, hog = f"def {name}(*args):\n    while True: pass", f"def {name}(*args): return len('x' * 2**31)"
     assert "ran out of time (0.4 s)" in env.step(block(loop))[0]
     assert "emory" in env.step(block(hog))[0]
@@ -129,7 +129,7 @@ def test_hidden_answers_never_enter_the_agents_sandbox() -> None:
     env.reset(seed=4)
     look = "import gc, os\nprint([o for o in gc.get_objects() if 'expected' in str(o)[:2000]][:1], os.environ, os.listdir('/tmp'))"
     observation = env.step(f"run\n{block(look)}")[0]
-    for test in env._working().problem.hidden:
+    for test in env.place.problem.hidden:
         if len(repr(test.arguments)) > 8:  # type: ignore[union-attr]
             assert repr(test.arguments) not in observation  # type: ignore[union-attr]
 
@@ -308,3 +308,17 @@ def test_the_world_says_that_it_blocks_and_the_example_is_a_run_file() -> None:
     table = read_tables(EXAMPLE)["environment"]
     assert table["preset"] == "tiny"
     check(Spec.from_table("environment", table), default_host())
+
+
+@needs_bubblewrap
+def test_feedback_shows_the_tests_that_failed_and_in_the_end_the_hidden_ones() -> None:
+    env = world()
+    _, info = env.reset(seed=0)
+    assert info["hidden"] == {"solution": gold(env)}
+    info = env.step(block("x = 1"))[4]
+    assert info["feedback"].startswith(("FAILED", "all"))
+    observation, *_, info = env.step("submit")
+    assert "FAILED" in info["feedback"]
+    assert "FAILED" not in observation
+    env.reset(seed=0)
+    assert "feedback" not in env.step(block(gold(env)))[4]

@@ -9,10 +9,8 @@ from sandbox_support import needs_bubblewrap, provider
 
 from agentrl import Command, ConfigError, DataError, ExecResult, OutputStream, SandboxFault, SandboxLimits, SandboxSpec
 from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
-from agentrl_sandboxes.checks import abilities, contract
+from agentrl_sandboxes.checks.kit import CHECKS
 from agentrl_sandboxes.local import CONFIRMATION, Local
-
-CHECKS = {**contract.CHECKS, **abilities.CHECKS}
 
 
 @needs_bubblewrap
@@ -76,7 +74,7 @@ def test_the_grade_says_where_the_kernel_helps_less(plain: Bubblewrap) -> None:
 def test_local_keeps_the_contract_but_promises_nothing(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONFIRMATION, "1")
     with Local(trusted=True) as local:
-        contract.CHECKS[check](local)
+        CHECKS[check](local)
         with local.create() as sandbox:
             assert sandbox.grade()["level"] == "none"
 

@@ -22,19 +22,18 @@ import pytest
 from sandbox_support import docker_obstacle, worker_env
 
 from agentrl import ConfigError, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl_sandboxes.checks import abilities, contract
-from agentrl_sandboxes.checks.attempts import Attempt, Stage
-from agentrl_sandboxes.checks.kit import ATTEMPTS
-from agentrl_sandboxes.checks.scene import Scene
+from agentrl_sandboxes.checks.attempts import Attempt, Target
+from agentrl_sandboxes.checks.canaries import Canaries
+from agentrl_sandboxes.checks.kit import ATTEMPTS, CHECKS
 from agentrl_sandboxes.docker import container as docker_container
 from agentrl_sandboxes.docker import default_image as docker_image
+from agentrl_sandboxes.docker import ownership
 from agentrl_sandboxes.docker import seccomp_profile as docker_seccomp
-from agentrl_sandboxes.docker.daemon import Breaker, Daemon
+from agentrl_sandboxes.docker.daemon import CircuitBreaker, Daemon
 from agentrl_sandboxes.docker.provider import Docker
 from agentrl_sandboxes.docker.stream import Stream
 from agentrl_sandboxes.inside import mux, seccomp
 
-CHECKS = {**contract.CHECKS, **abilities.CHECKS}
 needs_docker = pytest.mark.skipif(bool(docker_obstacle()), reason=f"no Docker here: {docker_obstacle()}")
 QUICK = {
     "output_and_exit_code_come_back", "standard_input_arrives_whole", "memory_is_limited", "processes_are_limited",
@@ -60,7 +59,7 @@ def api() -> Iterator[Any]:
 
 def ours(api: Any, label: str) -> list[str]:
     """Containers with a label that this process has made and that are still there."""
-    labels = [f"{docker_container.OWNER}={docker_container.owner()}", label]
+    labels = [f"{ownership.OWNER}={ownership.owner()}", label]
     return [found["Id"] for found in api.containers(all=True, filters={"label": labels})]
 
 
@@ -82,20 +81,20 @@ def test_docker_keeps_the_contract(check: str, docker: Docker) -> None:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
-    with Scene() as made:
+def canaries() -> Iterator[Canaries]:
+    with Canaries() as made:
         yield made
 
 
 @needs_docker
 @pytest.mark.heavy
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: f"{attempt.kind}: {attempt.name}")
-def test_docker_holds(attempt: Attempt, scene: Scene, docker: Docker) -> None:
-    stage = Stage(docker, scene)
+def test_docker_holds(attempt: Attempt, canaries: Canaries, docker: Docker) -> None:
+    target = Target(docker, canaries)
     try:
-        assert not attempt.run(stage), "it got out"
+        assert not attempt.run(target), "it got out"
     finally:
-        stage.clear()
+        target.clear()
 
 
 @needs_docker
@@ -265,7 +264,7 @@ WORKER = """
 import time
 from agentrl import SandboxSpec
 from agentrl_sandboxes.docker.provider import Docker
-from agentrl_sandboxes.docker.container import owner
+from agentrl_sandboxes.docker.ownership import owner
 provider = Docker(warm=1)
 sandbox = provider.create(SandboxSpec(labels={"test": "worker"}))
 print(owner(), sandbox.container.id, flush=True)
@@ -281,7 +280,7 @@ def test_kill_9_of_the_process_leaves_nothing_behind(docker: Docker, api: Any) -
     process.kill()
     process.wait()
     process.stdout.close()
-    label = {"label": f"{docker_container.OWNER}={owner}"}
+    label = {"label": f"{ownership.OWNER}={owner}"}
     assert until(lambda: not api.containers(filters=label)), "the container goes on without anybody"
     docker.reap()  # one that had been created, but not started
     assert until(lambda: not api.containers(all=True, filters=label))
@@ -289,10 +288,10 @@ def test_kill_9_of_the_process_leaves_nothing_behind(docker: Docker, api: Any) -
 
 @needs_docker
 def test_the_reaper_removes_what_nobody_owns_and_nothing_else(docker: Docker, api: Any) -> None:
-    dead = docker_container.owner().rsplit("/", 2)[0] + "/999999999/1"
-    labels = {docker_container.LABEL: "1", docker_container.OWNER: dead, docker_container.EXPIRES: "9999999999"}
-    expired = {**labels, docker_container.OWNER: "another machine", docker_container.EXPIRES: "1"}
-    remote = {**labels, docker_container.OWNER: "another machine"}
+    dead = ownership.owner().rsplit("/", 2)[0] + "/999999999/1"
+    labels = {ownership.LABEL: "1", ownership.OWNER: dead, ownership.EXPIRES: "9999999999"}
+    expired = {**labels, ownership.OWNER: "another machine", ownership.EXPIRES: "1"}
+    remote = {**labels, ownership.OWNER: "another machine"}
     with docker.create() as sandbox:
         image = sandbox.container.inspect()["Image"]
         made = [api.create_container(image, ["python3"], labels=each)["Id"] for each in (labels, expired, remote)]
@@ -359,7 +358,7 @@ def _end_daemon(folder: Path) -> None:
 
 
 def test_the_breaker_opens_after_failures_and_lets_one_try_after_a_rest() -> None:
-    breaker = Breaker(breaks_after=2, rest_s=0.2)
+    breaker = CircuitBreaker(breaks_after=2, pause_s=0.2)
     breaker.failed()
     breaker.admit()
     breaker.failed()
@@ -421,7 +420,7 @@ def test_a_stream_that_talks_nonsense_is_a_fault_and_not_a_crash() -> None:
     assert until(lambda: not stream.alive())
     with pytest.raises(SandboxFault, match="no frame"):
         stream.ask("wipe")
-    assert os.read(fd, 1) == b"", "whoever waits for a cell has to hear that it is gone"
+    assert os.read(fd, 1) == b"", "whoever waits for a supervisor has to hear that it is gone"
     os.close(fd)
     stream.close()
     far.close()
@@ -443,7 +442,7 @@ def test_limits_reach_the_daemon() -> None:
     api = library.APIClient(base_url="unix:///no/such/docker.sock", version="1.41")
     spec = SandboxSpec(limits=SandboxLimits(memory_mib=100, pids=10, disk_mib=8))
     build = docker_container.Build("python3", (), 0.5, "")
-    config = api.create_host_config(**docker_container._hardening(api, build, spec, 7))
+    config = docker_container.host_config(api, build, spec, 7)
     assert config["NetworkMode"] == "none"
     assert config["ReadonlyRootfs"] is True
     assert config["CapDrop"] == ["ALL"]

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from sandbox_support import needs_bubblewrap, provider
 
-from agentrl_sandboxes.checks.attempts import Attempt, Stage
+from agentrl_sandboxes.checks.attempts import Attempt, Target
+from agentrl_sandboxes.checks.canaries import Canaries
 from agentrl_sandboxes.checks.kit import ATTEMPTS, check_provider, succeeds_unprotected
 from agentrl_sandboxes.checks.naive import Naive
-from agentrl_sandboxes.checks.scene import Scene
 
 KINDS = {
     "read host files", "see host processes", "reach any network", "ptrace", "mount", "new user namespaces", "io_uring",
@@ -22,8 +22,8 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
-    with Scene() as made:
+def canaries() -> Iterator[Canaries]:
+    with Canaries() as made:
         yield made
 
 
@@ -33,18 +33,18 @@ def named(attempt: Attempt) -> str:
 
 @needs_bubblewrap
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=named)
-def test_bubblewrap_holds(attempt: Attempt, scene: Scene) -> None:
-    stage = Stage(provider(), scene)
+def test_bubblewrap_holds(attempt: Attempt, canaries: Canaries) -> None:
+    target = Target(provider(), canaries)
     try:
-        assert not attempt.run(stage), "it got out"
+        assert not attempt.run(target), "it got out"
     finally:
-        stage.clear()
+        target.clear()
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=named)
-def test_the_attempt_succeeds_where_nothing_stops_it(attempt: Attempt, scene: Scene) -> None:
+def test_the_attempt_succeeds_where_nothing_stops_it(attempt: Attempt, canaries: Canaries) -> None:
     try:
-        assert succeeds_unprotected(attempt, scene), "this attempt cannot succeed, so it shows nothing"
+        assert succeeds_unprotected(attempt, canaries), "this attempt cannot succeed, so it shows nothing"
     except PermissionError as reason:
         pytest.skip(str(reason))
 

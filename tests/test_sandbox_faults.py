@@ -51,15 +51,15 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def family_processes(porter: int) -> list[int]:
-    """A porter and all its descendants."""
+def family_processes(launcher: int) -> list[int]:
+    """A launcher and all its descendants."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    found = {porter}
+    found = {launcher}
     while True:
         more = {pid for pid, parent in parents.items() if parent in found} - found
         if not more:
@@ -69,7 +69,7 @@ def family_processes(porter: int) -> list[int]:
 
 def remains(family: str) -> list[str]:
     """What a family left on the host: folders, control groups, mounts."""
-    folders = [*reaper._state_folders(), *(parent.path for parent in cgroups.find_parents().values())]
+    folders = [*reaper.state_folders(), *(parent.path for parent in cgroups.find_parents().values())]
     left = [str(path) for folder in folders if (path := Path(folder, family)).exists()]
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if family in line]
     return left + mounts
@@ -142,20 +142,20 @@ def test_closing_a_provider_leaves_nothing_behind() -> None:
         made[3].exec("true")
 
 
-def test_lives_leave_no_processes_groups_mounts_or_descriptors() -> None:
+def test_cycles_leave_no_processes_groups_mounts_or_descriptors() -> None:
     with Bubblewrap() as provider:
         provider.create().close()
         family = provider.family
-        porter = int(family.split("-")[1])
+        launcher = int(family.split("-")[1])
 
         def count() -> tuple[int, int, int]:
             groups = sum(len(list(Path(p.path).glob(f"{family}/*"))) for p in cgroups.find_parents().values())
-            mounts = len(Path(f"/proc/{porter}/mountinfo").read_text().splitlines())
+            mounts = len(Path(f"/proc/{launcher}/mountinfo").read_text().splitlines())
             return len(os.listdir("/proc/self/fd")), groups, mounts
 
         def settled() -> bool:
             first = count()
-            time.sleep(0.3)  # keepers tidy up after they have answered
+            time.sleep(0.3)  # workers tidy up after they have answered
             return count() == first
 
         def live() -> None:
@@ -171,18 +171,18 @@ def test_lives_leave_no_processes_groups_mounts_or_descriptors() -> None:
         for _ in range(25):
             live()
         assert until(lambda: count() <= before, 5.0), f"before {before}, after {count()}"
-        assert until(lambda: len(family_processes(porter)) <= 6, 5.0), family_processes(porter)
+        assert until(lambda: len(family_processes(launcher)) <= 6, 5.0), family_processes(launcher)
 
 
-def test_a_keeper_that_dies_is_infrastructure_and_not_a_result() -> None:
+def test_a_worker_that_dies_is_infrastructure_and_not_a_result() -> None:
     with Bubblewrap() as provider:
         sandbox = provider.create()
-        warden = family_processes(int(provider.family.split("-")[1]))[1]
-        keepers = family_processes(warden)[1:]
-        for pid in keepers:
+        manager = family_processes(int(provider.family.split("-")[1]))[1]
+        workers = family_processes(manager)[1:]
+        for pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        assert until(lambda: not set(keepers) & set(family_processes(warden)))
+        assert until(lambda: not set(workers) & set(family_processes(manager)))
         with pytest.raises(SandboxFault):
             sandbox.exec("true")
         sandbox.close()
@@ -190,13 +190,13 @@ def test_a_keeper_that_dies_is_infrastructure_and_not_a_result() -> None:
             assert another.exec("true").ok, "the provider cannot make sandboxes any more"
 
 
-def test_a_warden_that_dies_is_infrastructure_too() -> None:
+def test_a_manager_that_dies_is_infrastructure_too() -> None:
     provider = Bubblewrap()
     sandbox = provider.create()
     family = provider.family
-    warden = family_processes(int(family.split("-")[1]))[1]
-    os.kill(warden, signal.SIGKILL)
-    assert until(lambda: not Path(f"/proc/{warden}").exists())
+    manager = family_processes(int(family.split("-")[1]))[1]
+    os.kill(manager, signal.SIGKILL)
+    assert until(lambda: not Path(f"/proc/{manager}").exists())
     with pytest.raises(SandboxFault):
         sandbox.exec("true")
     with provider.create() as another:
@@ -217,8 +217,10 @@ def test_a_full_disk_inside_is_the_programs_own_problem() -> None:
         assert sandbox.get("small") == b"ok\n"
 
 
-def test_a_machine_without_room_for_a_warden_is_infrastructure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("agentrl_sandboxes.bubblewrap.keepers._state_folder", lambda: str(tmp_path / "gone"))
+def test_a_machine_without_room_for_a_manager_is_infrastructure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("agentrl_sandboxes.bubblewrap.workers.state_folder", lambda: str(tmp_path / "gone"))
     with Bubblewrap() as provider, pytest.raises(SandboxFault, match="No such file"):
         provider.create()
 
@@ -228,11 +230,11 @@ def test_many_sandboxes_at_once_all_work() -> None:
 
     with Bubblewrap() as provider, ThreadPoolExecutor(24) as threads:
 
-        def life(number: int) -> str:
+        def cycle(number: int) -> str:
             with provider.create() as sandbox:
                 return sandbox.python(f"print({number})").stdout.text
 
-        assert list(threads.map(life, range(48))) == [f"{number}\n" for number in range(48)]
+        assert list(threads.map(cycle, range(48))) == [f"{number}\n" for number in range(48)]
 
 
 @pytest.mark.heavy

@@ -19,15 +19,14 @@ import pytest
 from sandbox_support import needs_bubblewrap, worker_env
 
 from agentrl import ConfigError, DataError, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl_sandboxes.checks import abilities, contract, escapes_results
-from agentrl_sandboxes.checks.kit import check_provider
+from agentrl_sandboxes.checks import escapes_results
+from agentrl_sandboxes.checks.kit import CHECKS, check_provider
 from agentrl_sandboxes.pool.messages import pack_message, unpack_message
 from agentrl_sandboxes.pool.provider import Pool
 from agentrl_sandboxes.pool.server import PoolServer, PoolSettings
-from agentrl_sandboxes.pool.slots import Busy, Places
+from agentrl_sandboxes.pool.slots import Busy, Slots
 
 pytest.importorskip("websockets")
-CHECKS = {**contract.CHECKS, **abilities.CHECKS}
 ON_THE_WAY = {  # what the way through a pool could break; the others are the same sandbox once more
     "output_and_exit_code_come_back", "an_argument_is_one_argument", "standard_input_arrives_whole",
     "surroundings_are_what_was_asked_for", "output_keeps_head_and_tail", "output_can_be_had_as_it_comes",
@@ -94,7 +93,7 @@ def pool(served: Served) -> Iterator[Pool]:
 @pytest.fixture
 def small() -> Iterator[PoolServer]:
     """One worker, two places, one that may wait."""
-    server = PoolServer(PoolSettings(port=0, workers=1, places=2, queue=1, wait_s=0.3))
+    server = PoolServer(PoolSettings(port=0, workers=1, sandboxes=2, queue=1, wait_s=0.3))
     server.start()
     yield server
     server.close()
@@ -133,12 +132,12 @@ def test_the_grade_is_the_pools_own_and_says_where(pool: Pool) -> None:
 
 @needs_bubblewrap
 def test_many_clients_at_once_get_their_own_answers(served: Served) -> None:
-    def life(number: int) -> str:
+    def cycle(number: int) -> str:
         with pool.create() as sandbox:
             return sandbox.python(f"print({number})").stdout.text
 
     with Pool(url=served.url, token=TOKEN) as pool, ThreadPoolExecutor(24) as threads:
-        assert list(threads.map(life, range(60))) == [f"{number}\n" for number in range(60)]
+        assert list(threads.map(cycle, range(60))) == [f"{number}\n" for number in range(60)]
 
 
 @needs_bubblewrap
@@ -163,7 +162,7 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
 def test_a_full_pool_is_busy_and_says_so_in_the_end(small: PoolServer) -> None:
     with Pool(url=small.url, token=small.token, patience_s=1.0) as pool, pool.create(), pool.create():
         began = time.monotonic()
-        with pytest.raises(SandboxFault, match=r"busy for 1 s: all 2 places .*--sandboxes"):
+        with pytest.raises(SandboxFault, match=r"busy for 1 s: all 2 slots .*--sandboxes"):
             pool.create()
         assert 0.5 < time.monotonic() - began < 5.0
 
@@ -172,11 +171,11 @@ def test_a_full_pool_is_busy_and_says_so_in_the_end(small: PoolServer) -> None:
 def test_a_creation_that_waits_gets_the_place_that_becomes_free(small: PoolServer) -> None:
     with Pool(url=small.url, token=small.token) as pool, ThreadPoolExecutor(8) as threads:
 
-        def life(number: int) -> str:
+        def cycle(number: int) -> str:
             with pool.create() as sandbox:
                 return sandbox.exec(["echo", str(number)]).stdout.text
 
-        assert list(threads.map(life, range(16))) == [f"{number}\n" for number in range(16)]
+        assert list(threads.map(cycle, range(16))) == [f"{number}\n" for number in range(16)]
 
 
 @needs_bubblewrap
@@ -295,7 +294,7 @@ def test_a_snapshot_that_nobody_holds_is_forgotten(small: PoolServer) -> None:
         kept = sandbox.snapshot()
         sandbox.restore(kept)
         with pytest.raises(SandboxFault):
-            sandbox.ask("restore", {"snapshot": number})
+            sandbox.ask({"do": "restore", "snapshot": number})
 
 
 def test_a_worker_that_cannot_start_is_said_at_once() -> None:
@@ -314,7 +313,7 @@ def test_a_second_pool_at_the_same_address_is_refused(served: Served) -> None:
     [
         ({"token": "short"}, "at least 16"),
         ({"host": "0.0.0.0"}, "certificate"),
-        ({"places": 0}, "places = 0"),
+        ({"sandboxes": 0}, "sandboxes = 0"),
     ],
 )
 def test_a_pool_that_would_be_unsafe_or_useless_is_refused(settings: dict[str, object], words: str) -> None:
@@ -332,13 +331,11 @@ def test_a_message_survives_the_journey() -> None:
     assert unpack_message(pack_message({"ü": [1, None]}, b"\0data")) == ({"ü": [1, None]}, b"\0data")
 
 
-def test_places_are_bounded_and_so_is_the_queue(tmp_path: Path) -> None:
-    file = tmp_path / "places"
-    file.write_bytes(b"\0\0")
-    places = Places(str(file), 2, 0, 0.1)
-    first, second = places.take(), places.take()
+def test_slots_are_bounded_and_so_is_the_queue(tmp_path: Path) -> None:
+    slots = Slots(str(tmp_path), 2, 0, 0.1)
+    first, second = slots.take(), slots.take()
     with pytest.raises(Busy, match="0 wait already"):
-        places.take()
-    places.give_back(first)
-    assert places.take() == first
-    places.give_back(second)
+        slots.take()
+    slots.give_back(first)
+    assert slots.take() == first
+    slots.give_back(second)

@@ -28,7 +28,7 @@ def begun(index: int = 0, split: str = "test", **settings: Any) -> Search:
 
 
 def golden(env: Search) -> str:
-    return env._playing().question.answers[0]
+    return env._play.question.answers[0]
 
 
 def solved(env: Search, split: str, index: int) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_scores_follow_the_published_normalisation(
 
 def test_a_search_shows_the_best_documents_and_an_answer_ends_the_task() -> None:
     env = begun(max_searches=4, top_k=2)
-    name = env._playing().question.path[0]
+    name = env._play.question.path[0]
     observation, reward, terminated, truncated, info = env.step(f"<think>hm</think><search>{name}</search>")
     assert observation.startswith(f"<information>Doc 1(Title: {name}) ")
     assert observation.endswith("</information>")
@@ -147,7 +147,7 @@ def test_the_reward_can_be_f1_and_its_part_says_which_it_is() -> None:
 
 def test_milestones_name_the_hops_that_were_read_in_order() -> None:
     env = begun(hops=(3, 3))
-    path = env._playing().question.path
+    path = env._play.question.path
     assert env.step(tags.search(path[1]))[4]["milestones"] in ((), ("evidence",))
     assert "hop 2" in env.step(tags.search(path[0]))[4]["milestones"]
     assert env.step(tags.search(path[2]))[4]["milestones"] == ("hop 1", "hop 2", "hop 3", "evidence")
@@ -156,7 +156,7 @@ def test_milestones_name_the_hops_that_were_read_in_order() -> None:
 def test_the_state_as_anchor_tells_rounds_and_pages_apart() -> None:
     env = begun(anchor="state", preset="tiny")
     first = env.reset(seed=0, options={"split": "test", "index": 0})[1]["anchor"]
-    name = env._playing().question.path[0]
+    name = env._play.question.path[0]
     second = env.step(tags.search(name))[4]["anchor"]
     third = env.step(tags.search(name))[4]["anchor"]
     assert len({first, second, third}) == 3
@@ -169,7 +169,7 @@ def test_the_expert_solves_every_kind_of_question_by_reading_the_whole_way(prese
     for split in env.splits:
         for index in range(300):
             info = solved(env, split, index)
-            path = env._playing().question.path
+            path = env._play.question.path
             assert (info["reward"], info["success"]) == (1.0, True)
             assert info["milestones"] == (*(f"hop {hop + 1}" for hop in range(len(path))), "evidence")
             assert info["turns"] <= len(path) + 1
@@ -340,3 +340,21 @@ def test_settings_that_do_not_go_together_are_refused_with_what_to_change(wrong:
 
 def _form(question: Any) -> str:
     return str(question.text.replace(question.path[0], "…"))
+
+
+def test_searches_are_told_as_calls_and_documents_as_seen_and_cited() -> None:
+    env = Search()
+    _, info = env.reset(seed=0, options={"split": "test", "index": 0})
+    question = env._play.question
+    assert info["hidden"] == {"answers": question.answers, "path": question.path}
+    assert info["documents"] == {"seen": [], "cited": []}
+    first = question.path[0]
+    info = env.step(f"<search> {first} </search>")[4]
+    assert info["calls"] == [{"name": "search", "arguments": {"query": first}, "error": ""}]
+    seen = info["documents"]["seen"]
+    assert len(seen) == 3
+    assert info["documents"]["cited"] == []
+    assert env.step("<search></search>")[4]["calls"][0]["error"] == "the query is empty"
+    info = env.step(f"<think>{first} says so.</think><answer> it </answer>")[4]
+    assert info["calls"] == []
+    assert info["documents"] == {"seen": seen, "cited": seen[:1]}

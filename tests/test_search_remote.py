@@ -23,10 +23,12 @@ from agentrl.testing import check_environment
 
 pytest.importorskip("bm25s", reason="the search extra is not installed: pip install 'agentrl[search]'")
 
+from serving_support import in_thread
+
 from agentrl_envs.search.corpus import Hit, Shelf
 from agentrl_envs.search.dense import Dense
 from agentrl_envs.search.remote import Remote
-from agentrl_envs.search.serve import RetrieveServer
+from agentrl_envs.search.serve import app
 from agentrl_envs.search.world import Search
 
 
@@ -142,11 +144,9 @@ def test_an_encoder_behind_the_server_never_meets_text_that_cannot_be_encoded() 
     dense = Dense(
         Shelf([Hit("0", "a")]), np.ones((1, 1)), lambda texts, are_queries: [[len(text.encode())] for text in texts]
     )
-    with RetrieveServer(dense, "127.0.0.1", 0) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}/retrieve"
-        response = httpx.post(address, content=b'{"queries": ["\\ud800"], "return_scores": true}')
-        server.shutdown()
+    with in_thread(app(dense)) as address:
+        body = b'{"queries": ["\\ud800"], "return_scores": true}'
+        response = httpx.post(f"{address}retrieve", content=body)
     assert response.json()["result"] == [[{"document": {"id": "0", "contents": "a"}, "score": 1.0}]]
 
 

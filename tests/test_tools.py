@@ -57,8 +57,7 @@ class Lamp(ToolEnvironment):
         return "Go on." if message == "wait" else None
 
     def score(self) -> dict[str, float]:
-        assert self._task is not None
-        return {"level": 0.75 * (self.level == self._task.index), "calm": 0.25}
+        return {"level": 0.75 * (self.level == self.task.index), "calm": 0.25}
 
     @tool
     def turn(self, level: Annotated[int, Field(ge=0, le=9)], mode: Literal["slow", "fast"] = "slow") -> dict[str, Any]:
@@ -260,7 +259,7 @@ def test_gold_solves_300_tasks_of_every_kind(preset: Literal["full", "tiny"]) ->
         for split in env.splits:
             info = play(env, split, index)
             assert info["success"], (split, index)
-            assert info["milestones"] == ("database", "answers")
+            assert info["milestones"][-2:] == ("database", "answers")
             kinds.update(request.kind for request in env._job.requests)
             keys.add(info["task"].split("-")[1])
     assert len(keys) > 285, "tasks repeat"
@@ -467,12 +466,62 @@ def test_tools_check_what_can_be_and_rules_are_left_to_the_agent() -> None:
     assert len(env.database.rows("SELECT * FROM fines")) > 0
 
 
+def test_milestones_are_the_facts_that_the_gold_calls_establish() -> None:
+    env = LibraryDesk()
+    find(env, "lost")
+    member = json.loads(env.step(ToolAction((env._job.find,)).write())[0])
+    loan, lost = env._job.gold[-1].arguments["loan_id"], ToolAction((env._job.gold[-1],)).write()
+    assert env.step(call("list_loans", member_id=member["member_id"]))[4]["milestones"] == ()
+    reached = env.step(lost)[4]["milestones"]
+    assert f"loans {loan}" in reached
+    assert len(reached) == 3  # the loan, its copy, and the fine
+
+
+@pytest.mark.parametrize(
+    ("kind", "tool", "rule"),
+    [
+        ("renew refused", "renew_loan", "2."),
+        ("waive refused", "waive_fine", "4."),
+        ("extend refused", "extend_membership", "6."),
+    ],
+)
+def test_feedback_names_the_rule_that_a_call_broke(kind: str, tool: str, rule: str) -> None:
+    env = LibraryDesk()
+    find(env, kind)
+    member = json.loads(env.step(ToolAction((env._job.find,)).write())[0])["member_id"]
+    loans = json.loads(env.step(call("list_loans", member_id=member))[0])
+    fines = json.loads(env.step(call("list_fines", member_id=member))[0])
+    said = env._job.requests[0].says
+    arguments = {
+        "renew_loan": {"loan_id": next((loan["loan_id"] for loan in loans if loan["title"] in said), "")},
+        "waive_fine": {"fine_id": next((fine["fine_id"] for fine in fines if fine["amount"] in said), "")},
+        "extend_membership": {"member_id": member},
+    }[tool]
+    info = env.step(call(tool, **arguments))[4]
+    assert info["feedback"].startswith(f"The call of {tool} broke a rule. {rule}")
+    assert info["invalid"] == ""
+    assert "feedback" not in env.step(call("get_today"))[4]
+
+
+def test_the_calls_of_a_turn_are_told_with_their_errors() -> None:
+    env = LibraryDesk()
+    _, info = env.reset(seed=0, options={"split": "train", "index": 0})
+    assert info["hidden"]["gold_calls"][0]["name"] == env._job.gold[0].name
+    assert info["hidden"]["persona"]["wishes"]
+    good, bad = env.step(f"[{call('get_today')}, {call('get_member', member_id='M0')}]")[4]["calls"]
+    assert good == {"name": "get_today", "arguments": {}, "error": ""}
+    assert bad == {"name": "get_member", "arguments": {"member_id": "M0"}, "error": "there is no member 'M0'"}
+    assert env.step("Good morning?")[4]["calls"] == []
+
+
 def test_databases_are_copied_compared_and_pickled_as_a_whole() -> None:
     database = Database(library(FULL, (0, 1)))
     same, loaded = copy.deepcopy(database), pickle.loads(pickle.dumps(database))
-    assert database.digest() == same.digest() == loaded.digest()
+    assert not same.changed_since(database.serialize()) | loaded.changed_since(database.serialize())
     same.change("UPDATE fines SET state = 'paid'")
-    assert database.digest() != same.digest()
+    changed = same.changed_since(database.serialize())
+    assert changed == copy.deepcopy(same).changed_since(database.serialize())
+    assert {table for table, _ in changed} == {"fines"}
     assert rules.money(1205) == "12.05"
 
 

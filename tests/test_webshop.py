@@ -38,7 +38,7 @@ def test_the_start_page_has_the_instruction_and_only_a_search_box() -> None:
     world, text = begun()
     goal = world._goal
     assert text == SEP.join(["WebShop", "Instruction:", goal.text, "Search"])
-    assert list(world._page(goal).clickables) == ["search"]
+    assert list(world.shown.clickables) == ["search"]
 
 
 def test_the_results_page_lists_ten_products_with_title_and_price() -> None:
@@ -72,10 +72,10 @@ def test_the_item_page_has_options_title_price_and_buttons_in_the_original_order
         parts += [name, *values]
     parts += [product.title, f"Price: {product.price_tag}", "Rating: N.A."]
     parts += ["Description", "Features", "Reviews", "Buy Now"]
-    assert world._show("")[0] == SEP.join(parts)
+    assert world.scene.observation == SEP.join(parts)
     buttons = ["back to search", "< prev", "description", "features", "reviews", "buy now"]
     values = list(dict.fromkeys(value for choices in options.values() for value in choices))
-    assert list(world._page(world._goal).clickables) == buttons + values
+    assert list(world.shown.clickables) == buttons + values
 
 
 def test_sub_pages_show_description_features_and_no_reviews() -> None:
@@ -118,7 +118,7 @@ def test_a_faithful_text_page_hides_what_is_chosen_and_a_fixed_one_says_it() -> 
     for mode in ("faithful", "fixed"):
         world, options = at_item(mode=mode)
         name, values = next((name, values) for name, values in options.items() if len(values) > 1)
-        before = world._show("")[0]
+        before = world.scene.observation
         after, _, _, _, info = world.step(f"click[{values[1]}]")
         assert (before == after) is (mode == "faithful")
         assert (f"Chosen: {name} = {values[1]}" in after) is (mode == "fixed")
@@ -160,7 +160,7 @@ def test_html_holds_the_same_words_as_text() -> None:
         texts = []
         for world in pair:
             for step in ("search[cotton dress]", "click[next >]", None, "click[description]"):
-                text = world.step(step or world._show("")[1]["admissible"][-1])[0]
+                text = world.step(step or world.scene.admissible[-1])[0]
                 if step == action:
                     break
             texts.append(text)
@@ -242,7 +242,7 @@ def test_admissible_clicks_are_all_taken_and_the_search_is_a_real_one() -> None:
     assert WebShop(mode="faithful").reset(seed=0)[1]["admissible"] == ["search[<your query>]"]
     at_item_world, _ = at_item()
     snapshot = at_item_world.snapshot()
-    for action in at_item_world._show("")[1]["admissible"]:
+    for action in at_item_world.scene.admissible:
         at_item_world.restore(snapshot)
         assert at_item_world.step(action)[4]["invalid"] == ""
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import shutil
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -19,7 +18,9 @@ import agentrl
 
 pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install 'agentrl[webshop]'")
 
-from agentrl_envs.webshop.web import server
+from serving_support import in_thread
+
+from agentrl_envs.webshop.web import app
 from agentrl_envs.webshop.world import WebShop
 
 TASK = {"split": "test", "index": 3}
@@ -29,14 +30,8 @@ TASK = {"split": "test", "index": 3}
 def shop() -> Iterator[tuple[WebShop, str]]:
     """A world and the address where it is served."""
     world = WebShop()
-    with server(world, "127.0.0.1", 0) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield world, f"http://127.0.0.1:{running.server_address[1]}/"
-        finally:
-            running.shutdown()
-            thread.join()
+    with in_thread(app(world)) as url:
+        yield world, url
 
 
 def get(url: str, form: dict[str, str] | None = None) -> str:
@@ -71,8 +66,8 @@ def test_a_task_that_has_begun_goes_on_in_the_browser() -> None:
     world = WebShop()
     world.reset(seed=0, options=TASK)
     world.step("search[cotton dress]")
-    with server(world) as running:
-        assert "Page 1 (Total results: 50)" in running.page()
+    with in_thread(app(world)) as url:
+        assert "Page 1 (Total results: 50)" in get(url)
 
 
 def test_enter_in_the_search_box_searches(shop: tuple[WebShop, str]) -> None:
@@ -109,9 +104,9 @@ def test_what_is_no_page_or_too_much_is_refused(shop: tuple[WebShop, str]) -> No
 
 def test_only_a_webshop_is_served_and_only_at_an_address_that_is_free(shop: tuple[WebShop, str]) -> None:
     with pytest.raises(agentrl.ConfigError, match="only the webshop"):
-        server(object())
+        app(object())
     with pytest.raises(agentrl.ConfigError, match="cannot serve"):
-        server(WebShop(), "127.0.0.1", int(shop[1].split(":")[2].strip("/")))
+        WebShop().serve(port=int(shop[1].split(":")[2].strip("/")))
 
 
 class Browser:

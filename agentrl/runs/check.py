@@ -26,7 +26,9 @@ async def check_parts(config: RunFile, live: RunParts) -> None:
         splits = live.splits(config.plan[-1])
         for split in filter(None, (config.evaluation.split, config.evaluation.during_split)):
             if split not in splits:
-                raise ConfigError(f"[evaluation] names the split {split!r}; the world has {', '.join(map(repr, splits))}")
+                raise ConfigError(
+                    f"[evaluation] names the split {split!r}; the world has {', '.join(map(repr, splits))}"
+                )
         live.evaluation_policy(config.evaluation)
 
 
@@ -34,7 +36,9 @@ def _check_policies(stage: Stage, parts: LiveStage) -> None:
     loss = getattr(parts.trainer, "loss", None)
     for name in stage.trains:
         speaker = parts.speakers[name]
-        if "behaviour" in getattr(loss, "needs", ()) and not (isinstance(speaker, Policy) and speaker.exact is not False):
+        if "behaviour" in getattr(loss, "needs", ()) and not (
+            isinstance(speaker, Policy) and speaker.exact is not False
+        ):
             raise ConfigError(
                 f"stage {stage.name!r}: its loss compares with the log-probs of sampling, and {type(speaker).__name__} "
                 'gives none; take an exact policy, or a cloning loss such as "nll"'

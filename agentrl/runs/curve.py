@@ -55,7 +55,9 @@ def draw_curve(run: Run, summary: Mapping[str, object]) -> bytes | None:
 def _mark_evaluations(
     axes: Axes, run: Run, commits: Sequence[Commit], minutes: Sequence[float], summary: Mapping[str, object]
 ) -> None:
-    played = [(at, read_evaluation(run, commit.update + 1, DURING)) for at, commit in zip(minutes, commits, strict=True)]
+    played = [
+        (at, read_evaluation(run, commit.update + 1, DURING)) for at, commit in zip(minutes, commits, strict=True)
+    ]
     during = [(at, result.success.value) for at, result in played if result is not None]
     if during:
         axes.plot(

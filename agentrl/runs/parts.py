@@ -53,7 +53,11 @@ class RunParts:
                 contracts.Columns: contracts.Columns(host.columns),
                 Folder: Lazy(self._given_folder),
                 contracts.Texts: Lazy(self._texts),
-                **({Model: Lazy(self.model), contracts.Codec: Lazy(lambda: self.model().codec)} if self.has_model else {}),
+                **(
+                    {Model: Lazy(self.model), contracts.Codec: Lazy(lambda: self.model().codec)}
+                    if self.has_model
+                    else {}
+                ),
             },
             named=self.named,
             stack=stack,
@@ -83,7 +87,9 @@ class RunParts:
         if name not in self.policies:
             spec = self.config.parts.get("policy") if name == AGENT else self.config.policies.get(name)
             if spec is None:
-                raise ConfigError(f"this run has no policy {name!r}. {did_you_mean(name, [AGENT, *self.config.policies])}")
+                raise ConfigError(
+                    f"this run has no policy {name!r}. {did_you_mean(name, [AGENT, *self.config.policies])}"
+                )
             self.policies[name] = self._policy(spec)
         return self.policies[name]
 
@@ -94,7 +100,7 @@ class RunParts:
             return self.model(name)
         if table == "policies":
             return self.policy(name)
-        raise ConfigError(f"{path!r} names no part of a run; write \"models.NAME\" or \"policies.NAME\"")
+        raise ConfigError(f'{path!r} names no part of a run; write "models.NAME" or "policies.NAME"')
 
     def stage(self, stage: Stage) -> LiveStage:
         """All parts of a stage; those of one that repeats are made once."""
@@ -147,7 +153,9 @@ class RunParts:
         def voice(policy: Policy | None, clock: Clock) -> Voice:
             asked = policy or (speaker or self.policy)()
             if not isinstance(asked, Policy):
-                raise ConfigError(f"a world asks for a voice, and {type(asked).__name__} cannot be asked; name a policy")
+                raise ConfigError(
+                    f"a world asks for a voice, and {type(asked).__name__} cannot be asked; name a policy"
+                )
             return LoopVoice(asked, clock)
 
         return WorldMaker(self.host, spec, self.scope, voice)
@@ -172,7 +180,9 @@ class RunParts:
         own: dict[object, object] = {}
         if model is not None:
             own = {Model: model, contracts.Codec: model.codec, contracts.Scorer: model}
-        speaker: Speaker = self.scope.keep(self.host.build(spec, self.scope.within({Dialect: dialect or self.dialect, **own})))
+        speaker: Speaker = self.scope.keep(
+            self.host.build(spec, self.scope.within({Dialect: dialect or self.dialect, **own}))
+        )
         return speaker
 
     def _model_of(self, spec: Spec) -> Model | None:
@@ -210,7 +220,11 @@ class RunParts:
             stack=stack,
         )
         scope.keep(player)
-        built = {kind: scope.keep(host.build(stage.parts[kind], scope)) for kind in ("collector", "sampler", "credit") if kind in stage.parts}
+        built = {
+            kind: scope.keep(host.build(stage.parts[kind], scope))
+            for kind in ("collector", "sampler", "credit")
+            if kind in stage.parts
+        }
         shapers = [scope.keep(host.build(spec, scope)) for spec in stage.shapers]
         judges = [scope.keep(host.build(spec, scope)) for spec in stage.judges]
         if "loss" in stage.parts:
@@ -242,9 +256,18 @@ class RunParts:
             observers=observers,
             columns=host.columns,
             names={
-                **{kind: f"{kind} {spec.name!r} of plugin {host.plugin_of(spec)!r}" for kind, spec in stage.parts.items()},
-                **{f"judges.{i}": f"judge {spec.name!r} of plugin {host.plugin_of(spec)!r}" for i, spec in enumerate(stage.judges)},
-                **{f"shapers.{i}": f"shaper {spec.name!r} of plugin {host.plugin_of(spec)!r}" for i, spec in enumerate(stage.shapers)},
+                **{
+                    kind: f"{kind} {spec.name!r} of plugin {host.plugin_of(spec)!r}"
+                    for kind, spec in stage.parts.items()
+                },
+                **{
+                    f"judges.{i}": f"judge {spec.name!r} of plugin {host.plugin_of(spec)!r}"
+                    for i, spec in enumerate(stage.judges)
+                },
+                **{
+                    f"shapers.{i}": f"shaper {spec.name!r} of plugin {host.plugin_of(spec)!r}"
+                    for i, spec in enumerate(stage.shapers)
+                },
             },
         )
 
@@ -341,11 +364,11 @@ def _name_of(policy: Policy) -> str:
 def _check_state(parts: Mapping[str, object]) -> None:
     """Refuse at the start what a resume would lose."""
     for name, part in parts.items():
-        keeps = hasattr(part, "state") and hasattr(part, "restore") or (hasattr(part, "save") and hasattr(part, "load"))
+        keeps = (hasattr(part, "state") and hasattr(part, "restore")) or (
+            hasattr(part, "save") and hasattr(part, "load")
+        )
         if getattr(part, "scope", "") == "run" and not keeps:
             raise ConfigError(
-                f"{name} ({type(part).__name__}) says that it carries something from update to update (scope = \"run\"), "
+                f'{name} ({type(part).__name__}) says that it carries something from update to update (scope = "run"), '
                 "but has neither state and restore nor save and load; a resumed run would lose it"
             )
-
-

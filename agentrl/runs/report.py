@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from agentrl.parts.run_file import RunFile
-from agentrl.evaluation.protocol import compare
-from agentrl.evaluation.store import read_evaluation
 from agentrl.data.record import Run
 from agentrl.data.types import AGENT, Batch, Metrics, Outcome, Trajectory, trainable
+from agentrl.evaluation.protocol import compare
+from agentrl.evaluation.store import read_evaluation
+from agentrl.parts.run_file import RunFile
 
 
 def collected_metrics(trajectories: Sequence[Trajectory], trains: Sequence[str] = (AGENT,)) -> Metrics:
@@ -67,16 +67,23 @@ def _costs(trajectories: Sequence[Trajectory]) -> Metrics:
 
 
 def token_metrics(batch: Batch, trains: Sequence[str], metrics: Mapping[str, float]) -> Metrics:
-    """`tokens_untrained`: sampled tokens of trained speakers that were meant to be trained, and that no trainer scored."""
-    if "train/tokens_scored" not in metrics:
-        return {}
-    sampled = 0
+    """`tokens_untrained`: sampled tokens of trained speakers that were meant to be trained, and that no trainer scored.
+
+    `age_max`: by how many updates the oldest of them is older than the weights that learn from it.
+    """
+    sampled, oldest = 0, batch.update
     for trajectory in batch.usable:
         for turn in trajectory.turns[trajectory.inherited :]:
             if turn.agent in trains:
                 mask = turn.columns.get("mask")
                 sampled += len(turn.completion.ids) - (int(np.sum(mask)) if mask is not None else 0)  # type: ignore[call-overload]
-    return {"tokens_untrained": sampled - metrics.get("train/tokens_not_drawn", 0.0) - metrics["train/tokens_scored"]}
+                oldest = min(oldest, int(turn.completion.versions.min(initial=oldest)))
+    ages = {"age_max": float(batch.update - oldest)}
+    if "train/tokens_scored" not in metrics:
+        return ages
+    return ages | {
+        "tokens_untrained": sampled - metrics.get("train/tokens_not_drawn", 0.0) - metrics["train/tokens_scored"]
+    }
 
 
 def summarise(run: Run, config: RunFile, seconds: float) -> dict[str, object]:

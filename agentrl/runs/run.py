@@ -25,7 +25,7 @@ from agentrl.parts.run_file import RunFile, Stage, parse
 from agentrl.parts.tables import Tables, read_tables
 from agentrl.runs.check import check_parts
 from agentrl.runs.curve import draw_curve
-from agentrl.runs.evaluations import Evaluations, hand_over, play_tasks, planned, up_to_date
+from agentrl.runs.evaluations import Evaluations, hand_over, planned, play_tasks, up_to_date
 from agentrl.runs.given import with_parts
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
@@ -70,7 +70,9 @@ def train(
         return _Running(config, host, run, live, progress).run_to_end(None)
 
 
-def check(source: Path | str | Mapping[str, object], overrides: Sequence[str] = (), *, host: Host | None = None) -> RunFile:
+def check(
+    source: Path | str | Mapping[str, object], overrides: Sequence[str] = (), *, host: Host | None = None
+) -> RunFile:
     """Build everything that a run file names, compare it and play one task; write nothing. Raises AgentRLError."""
     config = parse(read_tables(source, overrides), host or default_host())
     with ExitStack() as stack:

@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 class EvaluatesDuring:
     """Plays `during_split` when it is due, in a commit of its own, and tells parts and loggers."""
 
-    def __init__(self, evaluations: Evaluations, parts: RunParts, progress: Progress, loggers: Sequence[Logger]) -> None:
+    def __init__(
+        self, evaluations: Evaluations, parts: RunParts, progress: Progress, loggers: Sequence[Logger]
+    ) -> None:
         self._evaluations, self._parts, self._progress, self._loggers = evaluations, parts, progress, loggers
 
     async def committed(self, event: Committed) -> None:

@@ -164,7 +164,12 @@ class TextWorld(Environment):
         if not self._playing:
             return self._show(self._after_the_end())
         self.turn += 1
-        return self._show(self.act(action))
+        try:
+            scene = self.act(action)
+        except BaseException:  # a fault of the machinery, which is no turn: the world stands where it stood
+            self.turn -= 1
+            raise
+        return self._show(scene)
 
     def render(self) -> str | None:
         """The last observation."""
@@ -194,11 +199,14 @@ class TextWorld(Environment):
 
     def _begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         self.task, self.turn, self._playing = task, 0, True
-        begun = self.begin(task)
-        self.scene = scene = Scene(begun) if isinstance(begun, str) else begun
+        self.scene = scene = self._opening(task)
         self._key = self.key(task)
         observation, *_, info = self._show(scene)
         return observation, info if scene.hidden is None else {**info, "hidden": scene.hidden}
+
+    def _opening(self, task: Task) -> Scene:
+        begun = self.begin(task)
+        return Scene(begun) if isinstance(begun, str) else begun
 
     def _after_the_end(self) -> Scene:
         self._require_task()

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import json
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
-
-import gymnasium
+from typing import Any, TypeVar
 
 from agentrl.data.types import Task
 from agentrl.errors import AgentRLError, PluginError, did_you_mean
-from agentrl.worlds.environment import Environment
+from agentrl.worlds.text_world import Scene, TextWorld
 from agentrl.worlds.toolcalls import ToolAction, ToolCall
 
-Info: TypeAlias = dict[str, Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-_ENDED = "the task is over"
 
 
 class ToolError(AgentRLError):
@@ -48,26 +43,24 @@ def tool(function: _Function) -> _Function:
     return function
 
 
-class ToolEnvironment(Environment):
+class ToolEnvironment(TextWorld):
     """A world played by calling tools and, where it has a user, by talking.
 
     A subclass marks methods with `@tool` and writes `begin` and `score`; `hear` where there is someone to talk to.
     What an agent gets wrong (no JSON, an unknown tool, an argument that does not fit, a ToolError) is an observation
-    `{"error": …}` and `info["invalid"]`, never an exception.
+    `{"error": …}` and `info["invalid"]`, never an exception. `info["calls"]` lists the calls of the turn, each with
+    its `name`, `arguments` and `error`.
     """
 
-    max_turns: int = 30
+    max_turns = 30
     """After so many actions the episode is truncated and earns nothing."""
+
+    after_the_end = ""
 
     tools_offered: tuple[str, ...] | None = None
     """Names of the tools there are; None: all that are marked."""
 
-    _task: Task | None = None
-    _over: str = ""  # why nothing more can be done
-
-    def begin(self, task: Task) -> str:
-        """Set up a task and return the first observation. Randomness comes from the task, or `self.np_random`."""
-        raise NotImplementedError(f"{type(self).__name__} must write begin(task)")
+    _finished: bool = False
 
     def hear(self, message: str) -> str | None:
         """What the user says to a message; None when nothing more is to be said, which ends the episode."""
@@ -79,78 +72,64 @@ class ToolEnvironment(Environment):
 
     def finish(self) -> None:
         """For a tool that ends the episode."""
-        self._over = _ENDED
+        self._finished = True
 
     def call(self, call: ToolCall) -> Any:
         """Run one call. Raises ToolError with what the agent should read."""
+        arguments = self.arguments(call)
+        return getattr(type(self), call.name)(self, **arguments)  # an attribute of the world may have a tool's name
+
+    def arguments(self, call: ToolCall) -> dict[str, Any]:
+        """The arguments of a call as the tool's annotations want them. Raises ToolError for a call that cannot run."""
         specs = self._specs()
         if call.name not in specs:
             raise ToolError(f"there is no tool {call.name[:80]!r}. {did_you_mean(call.name[:80], specs)}")
-        return getattr(self, call.name)(**specs[call.name].check(call.arguments))
+        return specs[call.name].check(call.arguments)
+
+    def anchor(self) -> str | None:
+        """What a credit may take as the same state; None: the observation."""
+        return None
 
     @property
     def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
         """What the tools look like, in the form chat templates take."""
         return tuple(spec.schema for spec in self._specs().values())
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin a task; without an index, one drawn from the split."""
-        super().reset(seed=seed)
-        self._task = self.pick_task(options)
-        self._turns, self._over = 0, ""
-        self._observation = self.begin(self._task)
-        return self._observation, self._info({}, "") | {"success": False}
-
-    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
+    def act(self, action: str) -> Scene:
         """Run the calls of an action in order, one line of results each, or pass a message on to the user."""
-        if self._task is None:
-            raise gymnasium.error.ResetNeeded("call reset() first: no task has begun")
-        if self._over:
-            ended = self._over == _ENDED
-            return "", 0.0, ended, not ended, self._info({}, self._over) | {"success": False}
-        self._turns += 1
-        self._observation, invalid = self.act(ToolAction.read(action))
-        terminated = bool(self._over)
-        truncated = not terminated and self._turns >= self.max_turns
-        if truncated:
-            self._over = "the turns are used up"
-        rewards = dict(self.score()) if terminated else {}
-        reward = float(sum(rewards.values()))
-        info = self._info(rewards, invalid) | {"success": terminated and reward >= 1 - 1e-9}
-        return self._observation, reward, terminated, truncated, info
-
-    def act(self, said: ToolAction) -> tuple[str, str]:
-        """Do what an action says. Returns the observation, and why the action (or a part of it) did not run."""
+        said = ToolAction.read(action)
+        calls: list[dict[str, Any]] = []
         if said.error:
-            return _written({"error": said.error}), said.error
-        if not said.calls:
+            observation, invalid = _written({"error": said.error}), said.error
+        elif said.calls:
+            lines = [self._run(call, calls) for call in said.calls]
+            observation, invalid = "\n".join(lines), "; ".join(filter(None, (call["error"] for call in calls)))
+        else:
             reply = self.hear(said.message)
-            if reply is None:
-                self.finish()
-            return reply or "", ""
-        lines, errors = [], []
-        for call in said.calls:
-            try:
-                lines.append(_written(self.call(call)))
-            except ToolError as error:
-                errors.append(str(error))
-                lines.append(_written({"error": str(error)}))
-        return "\n".join(lines), "; ".join(errors)
+            self._finished |= reply is None
+            observation, invalid = reply or "", ""
+        return self.scored(Scene(observation, invalid=invalid, anchor=self.anchor(), calls=calls))
 
-    def _info(self, rewards: Mapping[str, float], invalid: str) -> Info:
-        assert self._task is not None
-        if not self._turns:
-            content = hashlib.blake2b(self.content().encode("utf-8", "replace"), digest_size=8).hexdigest()
-            self._key = f"{self._task.split}/{self._task.index}-{content}"
-        return {"task": self._key, "anchor": self.anchor(), "rewards": rewards, "invalid": invalid}
+    def scored(self, scene: Scene) -> Scene:
+        """The scene with the score, where the episode ended with it."""
+        rewards = dict(self.score()) if self._finished else {}
+        success = self._finished and sum(rewards.values()) >= 1 - 1e-9
+        return scene.replace(done=self._finished, success=success, rewards=rewards)
 
-    def content(self) -> str:
-        """What tells this task from all others, read right after `begin`; it goes into the task's key as a hash."""
-        return self._observation
+    def _opening(self, task: Task) -> Scene:
+        self._finished = False
+        scene = super()._opening(task)
+        return scene.replace(anchor=self.anchor() if scene.anchor is None else scene.anchor, rewards={}, success=False)
 
-    def anchor(self) -> str:
-        """What a credit may take as the same state; the observation, unless the world knows better."""
-        return self._observation
+    def _run(self, call: ToolCall, calls: list[dict[str, Any]]) -> str:
+        error = ""
+        try:
+            return _written(self.call(call))
+        except ToolError as refused:
+            error = str(refused)
+            return _written({"error": error})
+        finally:
+            calls.append({"name": call.name, "arguments": dict(call.arguments), "error": error})
 
     def _specs(self) -> Mapping[str, _ToolSpec]:
         owner: Any = type(self)
@@ -226,20 +205,16 @@ def _spec(function: Any) -> _ToolSpec:
 
 
 def _read_docstring(function: Any, parameters: list[str]) -> tuple[str, dict[str, str]]:
-    """What the tool does, and what each parameter is: lines `name: …` or `name (type): …`, under `Args:` or not."""
-    does: list[str] = []
-    notes: dict[str, str] = {}
-    current = ""
-    for line in inspect.cleandoc(function.__doc__ or "").splitlines():
-        found = re.match(r"\s*(\w+)(?: \([^)]*\))?: +(\S.*)", line)
-        if found and found.group(1) in parameters:
-            current, notes[found.group(1)] = found.group(1), found.group(2).strip()
-        elif current and line.startswith(" ") and line.strip():
-            notes[current] += f" {line.strip()}"
-        elif line.strip() not in ("Args:", "Arguments:", "Parameters:"):
-            current = ""
-            does.append(line)
-    return " ".join(" ".join(does).split()), notes
+    """What the tool does, and what each parameter is: in any style that docstring_parser knows, or as bare lines."""
+    import docstring_parser
+
+    text = inspect.cleandoc(function.__doc__ or "")
+    bare = re.search(rf"^({'|'.join(parameters)}): ", text, re.MULTILINE) if parameters else None
+    if bare is not None:
+        text = f"{text[: bare.start()]}Args:\n{textwrap.indent(text[bare.start() :], '    ')}"
+    read = docstring_parser.parse(text)
+    does = " ".join(f"{read.short_description or ''} {read.long_description or ''}".split())
+    return does, {note.arg_name: " ".join((note.description or "").split()) for note in read.params}
 
 
 def _untitled(schema: Any) -> Any:

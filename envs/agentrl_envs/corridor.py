@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import agentrl
+from agentrl_envs.lab.exact import Exact, Transition, certain
 
 VALID_SHARE = 4  # one task in four, by hash of its content, is kept for `valid`
 ATTEMPTS = 1000
+MOVES = {"left": -1, "right": 1, "wait": 0}
 
 
 @agentrl.hookimpl
@@ -28,12 +30,12 @@ class _Walk:
     key: str
 
 
-class Corridor(agentrl.TextWorld):
+class Corridor(Exact[int], agentrl.TextWorld):
     """Walk to the end of a corridor that the observation names; doors on the way lead back to where you began.
 
     Settings: `length` cells (at least 4), `doors` of them with a door, at most `max_turns` turns, `reward` at the exit.
-    There are at most 4 · `length` observations, each of them the true state as far as acting goes.
-    Raises ConfigError for a corridor too short for its doors.
+    There are at most 4 · `length` observations, each of them the true state as far as acting goes; `exact_values` has
+    the values of any policy that acts on them. Raises ConfigError for a corridor too short for its doors.
     """
 
     instructions = "Walk to the exit of the corridor. Commands: left, right, wait, open door."
@@ -49,18 +51,23 @@ class Corridor(agentrl.TextWorld):
 
     def begin(self, task: agentrl.Task) -> agentrl.Scene:
         self._walk = _walk(self._length, self._doors, task.split, task.index)
-        self._position = self._walk.start
-        return self._view("")
+        self.place = self._walk.start
+        return self.look(self.place)
 
     def act(self, action: str) -> agentrl.Scene:
         command = action.strip()
-        if command not in self._choices:
-            return self._view("not possible here and now")
-        if command == "open door":
-            self._position = self._walk.start
-        else:
-            self._position += {"left": -1, "right": 1, "wait": 0}[command]
-        return self._view("")
+        if command not in (self.scene.admissible or ()):
+            return self.look(self.place, "not possible here and now")
+        self.place = self._next(self.place, command)
+        return self.look(self.place)
+
+    def start(self) -> int:
+        return self._walk.start
+
+    def transitions(self, state: int, action: str) -> tuple[Transition[int], ...]:
+        cell = self._next(state, action)
+        arrived = cell == self._walk.exit
+        return certain(cell, self._reward * arrived, arrived)
 
     def key(self, task: agentrl.Task) -> str:
         return self._walk.key
@@ -69,14 +76,17 @@ class Corridor(agentrl.TextWorld):
         """Straight to the exit."""
         return "left" if self._walk.exit == 0 else "right"
 
-    def _view(self, invalid: str) -> agentrl.Scene:
-        walk, position, last = self._walk, self._position, self._length - 1
-        arrived, door = position == walk.exit, position in walk.doors
+    def look(self, state: int, invalid: str = "") -> agentrl.Scene:
+        walk, last = self._walk, self._length - 1
+        arrived, door = state == walk.exit, state in walk.doors
         side = "left" if walk.exit == 0 else "right"
-        text = f"You are in cell {position} of {last}. The exit is on the {side}.{' There is a door.' if door else ''}"
-        ways = ("right",) if position == 0 else ("left",) if position == last else ("left", "right")
-        self._choices = (*ways, "wait", "open door") if door else (*ways, "wait")
-        return agentrl.Scene(text, self._reward * arrived, arrived, arrived, self._choices, invalid)
+        text = f"You are in cell {state} of {last}. The exit is on the {side}.{' There is a door.' if door else ''}"
+        ways = ("right",) if state == 0 else ("left",) if state == last else ("left", "right")
+        choices = (*ways, "wait", "open door") if door else (*ways, "wait")
+        return agentrl.Scene(text, self._reward * arrived, arrived, arrived, choices, invalid)
+
+    def _next(self, cell: int, command: str) -> int:
+        return self._walk.start if command == "open door" else cell + MOVES[command]
 
 
 def _walk(length: int, doors: int, split: str, index: int) -> _Walk:

@@ -6,7 +6,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import click
 
@@ -37,7 +37,7 @@ def sandbox() -> None:
 @click.option(
     "--put", "files", multiple=True, type=click.Path(exists=True, dir_okay=False), help="A file to take along."
 )
-@click.option("--stdin", "-i", "reads", is_flag=True, help="Give it the standard input of this command.")
+@click.option("--stdin", "-i", "with_stdin", is_flag=True, help="Give it the standard input of this command.")
 @click.option("--json", "as_json", is_flag=True, help="Print how it ended, with its output, as one JSON document.")
 def run(
     command: tuple[str, ...],
@@ -46,23 +46,21 @@ def run(
     timeout_s: float,
     memory_mib: int,
     files: tuple[str, ...],
-    reads: bool,
+    with_stdin: bool,
     as_json: bool,
 ) -> None:
     """Run COMMAND in a fresh sandbox: `agentrl sandbox run -- python -c 'print(1)'`.
 
     The exit code is the program's own; 124 after a time-out, 125 where another limit ended it, 128 + N for signal N.
     """
-    from pathlib import Path
-
     spec = SandboxSpec(limits=SandboxLimits(wall_s=timeout_s, memory_mib=memory_mib))
-    with _provider(name, settings) as provider, provider.create(spec) as place:
-        place.put_tree({Path(file).name: Path(file).read_bytes() for file in files})
-        stdin = sys.stdin.buffer.read() if reads else b""
-        result = place.exec(command, stdin=stdin, on_output=None if as_json else _hand_on)
+    with _provider(name, settings) as provider, provider.create(spec) as box:
+        box.put_tree({Path(file).name: Path(file).read_bytes() for file in files})
+        stdin = sys.stdin.buffer.read() if with_stdin else b""
+        result = box.exec(command, stdin=stdin, on_output=None if as_json else _write_output)
         if as_json:
-            shown = {**result.to_data(), "stdout": result.stdout.text, "stderr": result.stderr.text}
-            click.echo(json.dumps({**shown, "grade": place.grade()}, indent=2))
+            report = {**result.to_data(), "stdout": result.stdout.text, "stderr": result.stderr.text}
+            click.echo(json.dumps({**report, "grade": box.grade()}, indent=2))
         elif result.status not in ("exited", "signalled"):
             click.echo(f"agentrl: ended: {result.status.replace('_', ' ')} {result.reason}".rstrip(), err=True)
     sys.exit(_exit_code(result))
@@ -104,10 +102,8 @@ def reap(name: str, settings: tuple[str, ...]) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", type=int, default=8477, show_default=True, help="0 picks a free one.")
 @click.option("--workers", type=int, default=0, help="Processes; by default one for each core.")
-@click.option(
-    "--sandboxes", "places", type=int, default=64, show_default=True, help="At once, in all workers together."
-)
-@click.option("--queue", type=int, default=64, show_default=True, help="Creations that may wait for a place.")
+@click.option("--sandboxes", type=int, default=64, show_default=True, help="At once, in all workers together.")
+@click.option("--queue", type=int, default=64, show_default=True, help="Creations that may wait for one to end.")
 @click.option("--cert", default="", help="File with a TLS certificate; with it the pool is at wss://.")
 @click.option("--key", default="", help="File with its key, where that is another one.")
 @click.option("--trust-network", is_flag=True, help="Serve other machines without TLS, through a tunnel for example.")
@@ -117,7 +113,7 @@ def serve(
     host: str,
     port: int,
     workers: int,
-    places: int,
+    sandboxes: int,
     queue: int,
     cert: str,
     key: str,
@@ -131,36 +127,36 @@ def serve(
     import os
     import signal
 
-    from agentrl_sandboxes.pool.server import TOKEN_VARIABLE, PoolServer, PoolSettings
+    from agentrl_sandboxes.pool.messages import TOKEN_VARIABLE
+    from agentrl_sandboxes.pool.server import PoolServer, PoolSettings
 
-    checked = _provider(name, settings)  # refused here rather than in every worker
-    checked.close()
-    given = os.environ.get(TOKEN_VARIABLE, "")
+    _provider(name, settings).close()  # refused here rather than in every worker
+    token = os.environ.get(TOKEN_VARIABLE, "")
     offer = PoolSettings(
-        name, _settings(settings), host, port, given, workers, places, queue,
+        name, _settings(settings), host, port, token, workers, sandboxes, queue,
         cert=cert, key=key, trust_network=trust_network,
     )  # fmt: skip
     server = PoolServer(offer, lambda line: click.echo(f"agentrl: {line}", err=True))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.end())
     server.start()
-    click.echo(f"serving {name} at {server.url}: {len(server.workers)} workers, {places} sandboxes at once")
-    click.echo(f"token: {'the one in ' + TOKEN_VARIABLE if given else server.token}")
+    click.echo(f"serving {name} at {server.url}: {len(server.workers)} workers, {sandboxes} sandboxes at once")
+    click.echo(f"token: {'the one in ' + TOKEN_VARIABLE if token else server.token}")
     server.wait()
     server.close()
 
 
 def _provider(name: str, settings: tuple[str, ...]) -> SandboxProvider:
-    provider: Any = default_host().build(Spec("sandbox", name, _settings(settings)))
+    provider: SandboxProvider = default_host().build(Spec("sandbox", name, _settings(settings)))
     obstacle = provider.obstacle()
     if obstacle:
         raise ConfigError(f"the sandbox {name!r} does not work on this machine: {obstacle}")
-    return provider  # type: ignore[no-any-return]
+    return provider
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+def _settings(pairs: Sequence[str]) -> dict[str, object]:
     """KEY=VALUE pairs, values as in a run file; a bare word is a text."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key or not equals:
@@ -172,7 +168,7 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def _hand_on(stream: str, data: bytes) -> None:
+def _write_output(stream: str, data: bytes) -> None:
     target = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
     target.write(data)
     target.flush()

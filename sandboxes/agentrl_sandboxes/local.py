@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from agentrl import (
     SandboxSpec,
 )
 from agentrl_sandboxes.inside import files as inside_files
-from agentrl_sandboxes.pump import Pump
+from agentrl_sandboxes.streams import Streams
 
 CONFIRMATION = "AGENTRL_ALLOW_LOCAL_SANDBOX"
 
@@ -81,7 +81,7 @@ class Local(SandboxProvider):
 class LocalSandbox(Sandbox):
     """A folder, and subprocesses that start in it."""
 
-    def __init__(self, spec: SandboxSpec, when_closed: Any) -> None:
+    def __init__(self, spec: SandboxSpec, when_closed: Callable[[LocalSandbox], None]) -> None:
         self.spec = spec
         self.abilities = Local.abilities
         self._when_closed = when_closed
@@ -101,13 +101,13 @@ class LocalSandbox(Sandbox):
                 cwd=self._folder / command.cwd, env=variables, start_new_session=True,
             )  # fmt: skip
         except FileNotFoundError as error:
-            return ExecResult("exited", 127, stderr=_said(f"{error.filename}: not found"))
+            return ExecResult("exited", 127, stderr=_message(f"{error.filename}: not found"))
         except OSError as error:
-            return ExecResult("exited", 126, stderr=_said(str(error)))
+            return ExecResult("exited", 126, stderr=_message(str(error)))
         with self._lock:
             self._running.add(process.pid)
         try:
-            return self._attend(process, command, on_output, began)
+            return self._supervise(process, command, on_output, began)
         finally:
             with self._lock:
                 self._running.discard(process.pid)
@@ -115,7 +115,7 @@ class LocalSandbox(Sandbox):
     def put_tree(self, files: Mapping[str, bytes], *, executable: Collection[str] = ()) -> None:
         for path in (path for path in files if path.startswith("/")):
             raise DataError(f"not written: {path!r} is outside the workspace")
-        entries = [[path, len(data), 0o755 if path in executable else 0o644] for path, data in files.items()]
+        entries = [(path, len(data), 0o755 if path in executable else 0o644) for path, data in files.items()]
         refused = inside_files.put(entries, b"".join(files.values()), str(self._folder))
         if refused:
             raise DataError("not written: " + "; ".join(f"{path!r} is {why}" for path, why in sorted(refused.items())))
@@ -123,15 +123,15 @@ class LocalSandbox(Sandbox):
     def get_tree(self, *paths: str, max_mib: float = 64.0, max_files: int = 10_000) -> FileTree:
         outside = {path: "outside the workspace" for path in paths if path.startswith("/")}
         wanted = [path for path in paths or (".",) if path not in outside]
-        found, refused = inside_files.get(wanted, int(max_mib * 2**20), max_files, str(self._folder))
-        return FileTree(found, {**refused, **outside})
+        files, refused = inside_files.get(wanted, int(max_mib * 2**20), max_files, str(self._folder))
+        return FileTree(files, {**refused, **outside})
 
     def reset(self) -> None:
         self._kill_all()
         shutil.rmtree(self._folder)
         self._folder.mkdir(mode=0o700)
 
-    def grade(self) -> dict[str, Any]:
+    def grade(self) -> dict[str, object]:
         return {
             "sandbox": "local",
             "level": "none",
@@ -149,21 +149,23 @@ class LocalSandbox(Sandbox):
             shutil.rmtree(self._folder, ignore_errors=True)
             self._when_closed(self)
 
-    def _attend(
+    def _supervise(
         self, process: subprocess.Popen[bytes], command: Command, on_output: Output | None, began: float
     ) -> ExecResult:
         limits = self.spec.limits
         wall_s = min(math.inf if command.timeout_s is None else command.timeout_s, limits.wall_s)
-        pump = Pump(process, command.stdin, int(limits.output_kib * 1024), on_output)
-        reason = pump.run(began + wall_s, int(limits.flood_mib * 2**20))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        status = process.wait()
-        pump.drain()
+        streams = Streams(process, command.stdin, int(limits.output_kib * 1024), on_output)
+        try:
+            reason = streams.run(began + wall_s, int(limits.flood_mib * 2**20))
+        finally:  # whoever listens to the output may raise anything
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            status = process.wait()
+        streams.drain()
         usage = ExecUsage(wall_s=time.monotonic() - began)
         code, number = (status, None) if status >= 0 else (None, -status)
         ended = reason or ("exited" if status >= 0 else "signalled")
-        return ExecResult(ended, code, number, pump.stream("stdout"), pump.stream("stderr"), usage)
+        return ExecResult(ended, code, number, streams.output("stdout"), streams.output("stderr"), usage)
 
     def _kill_all(self) -> None:
         with self._lock:
@@ -172,6 +174,6 @@ class LocalSandbox(Sandbox):
                     os.killpg(pid, signal.SIGKILL)
 
 
-def _said(text: str) -> OutputStream:
+def _message(text: str) -> OutputStream:
     data = f"{text}\n".encode()
     return OutputStream(data, b"", len(data))

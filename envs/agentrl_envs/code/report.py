@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentrl_envs.code.problems import Call, Problem, Program, Test
 from agentrl_envs.code.trials import Runs, Trial
 
@@ -33,13 +35,17 @@ def report(problem: Problem, runs: Runs) -> str:
     """How many public tests pass, and what is wrong with those that do not."""
     total = len(runs.trials)
     lines = [f"{runs.passed} of {total} public tests pass." if total else "There are no public tests."]
-    failed = [trial for trial in runs.trials if not trial.passed]
-    lines += [failure(problem, trial) for trial in failed[:MOST_FAILURES]]
-    if len(failed) > MOST_FAILURES:
-        lines.append(f"… and {len(failed) - MOST_FAILURES} more.")
+    lines += filter(None, [failures(problem, runs.trials)])
     if runs.printed.strip():
         lines.append(f"It printed:\n{shortened(runs.printed.strip())}")
     return "\n".join(lines)
+
+
+def failures(problem: Problem, trials: Sequence[Trial]) -> str:
+    """What the first tests said that did not pass; empty where all passed."""
+    failed = [trial for trial in trials if not trial.passed]
+    more = [f"… and {len(failed) - MOST_FAILURES} more."] if len(failed) > MOST_FAILURES else []
+    return "\n".join([*(failure(problem, trial) for trial in failed[:MOST_FAILURES]), *more])
 
 
 def failure(problem: Problem, trial: Trial) -> str:

@@ -72,6 +72,8 @@ class Workplace(ABC):
     """One problem, being worked on. What an agent does wrong is text; SandboxFault is never caught here."""
 
     problem: Problem
+    feedback: str = ""
+    """Which tests the last action left failing, and how; the world empties it before each action."""
 
     @abstractmethod
     def opening(self) -> str:
@@ -175,6 +177,7 @@ class OneFile(Workplace):
             if not runs.tidy:
                 sandbox.reset()
         self.passes = runs.passed == len(runs.trials)
+        self.feedback = report.failures(self.problem, runs.trials)
         return self._told(runs)
 
     def _told(self, runs: Runs) -> str:

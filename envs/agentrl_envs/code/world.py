@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal
 
-import gymnasium
 import numpy as np
 
 import agentrl
-from agentrl import ConfigError, SandboxLimits, SandboxProvider, SandboxSpec, Task
-from agentrl_envs.code import generate, reading, records, tiny
+from agentrl import ConfigError, SandboxLimits, SandboxProvider, SandboxSpec, Scene, Task
+from agentrl_envs.code import generate, reading, records, report, tiny
 from agentrl_envs.code.languages import language_of
 from agentrl_envs.code.mutants import mutant
 from agentrl_envs.code.problems import Problem, Program
-from agentrl_envs.code.report import verdict
 from agentrl_envs.code.repository import Folder
 from agentrl_envs.code.trials import Trial
 from agentrl_envs.code.workplace import OneFile, Sandboxes, Workplace
 
-Info: TypeAlias = dict[str, Any]
-
+_NOTHING = {"tests": 0.0, "solved": 0.0}
 TINY_INSTRUCTIONS = (
     "One line of the function may be wrong. Answer `line 2: return a + b`, or `submit` when it is right."
 )
 
 
-class Code(agentrl.Environment):
+class Code(agentrl.TextWorld):
     """Write a program, run it, read the failure, repair it; hidden tests in a clean second sandbox decide.
 
     Without `files`, problems are generated: the preset `full` has some 750 in 68 families (those of `test` are in no
@@ -36,7 +33,9 @@ class Code(agentrl.Environment):
     the folder of their files; `test_command` runs one test of them, pytest or unittest are known without).
 
     The reward comes at the end: `partial` times the share of hidden tests that pass, and the rest if all do; when the
-    turns are used up, what is there is judged. `info["tests"]` then tells how each went. Whatever a program does is
+    turns are used up, what is there is judged. `info["tests"]` then tells how each went, and `info["feedback"]` shows the
+    tests that failed, the hidden ones too; before the end it shows the public ones. `info["milestones"]`: `public`, `hidden`
+    (all of these tests passed); `info["hidden"]` of the reset has a `solution`, where one is known. Whatever a program does is
     data; when a sandbox fails, SandboxFault is raised, and there is no reward.
 
     `language`: python, bash, c, javascript, perl or, with `command` and `file`, anything the sandbox's image has. Other
@@ -45,6 +44,7 @@ class Code(agentrl.Environment):
     """
 
     blocks = True
+    after_the_end = "It is over."
 
     def __init__(
         self,
@@ -81,18 +81,12 @@ class Code(agentrl.Environment):
                 files, format, shown=shown, repositories=repositories, test_command=test_command
             )
             self._check_language()
-        self._max_turns = max_turns if max_turns is not None else 5 if preset == "tiny" else 8
+        self.max_turns = max_turns if max_turns is not None else 5 if preset == "tiny" else 8
         self._partial, self._timeout_s, self._mistakes = partial, timeout_s, mistakes
         self._anchor_is_state, self._admissible = anchor == "state", admissible
         limits = SandboxLimits(wall_s=max(grading_s, timeout_s), cpu_s=max(grading_s, timeout_s), memory_mib=memory_mib)
         self._sandboxes = Sandboxes(functools.cache(functools.partial(_provider, sandbox)), SandboxSpec(limits=limits))
         self.instructions = self._instructions()
-        self._place: Workplace | None = None
-        self._turns, self._over, self._last, self._mistake = 0, False, "", ""
-        self._ran = False  # whether a sandbox was used in this episode
-        self._trials: tuple[Trial, ...] = ()
-        self._milestones: tuple[str, ...] = ()
-        self.render_mode: str | None = None
 
     @property
     def splits(self) -> Mapping[str, int]:  # type: ignore[override]
@@ -101,67 +95,55 @@ class Code(agentrl.Environment):
             return {split: len(problems) for split, problems in self._loaded.items()}
         return tiny.split_sizes() if self._preset == "tiny" else generate.split_sizes()
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin a problem. Raises ConfigError where no sandbox can be made on this machine."""
-        super().reset(seed=seed)
-        problem = self._problem(self.pick_task(options))
+    def begin(self, task: Task) -> Scene:
+        """Raises ConfigError where no sandbox can be made on this machine."""
+        problem = self._problem(task)
         self._leave()
-        self._place = self._workplace(problem)
-        self._turns, self._over, self._trials, self._milestones = 0, False, (), ()
+        self.place = self._workplace(problem)
         self._ran, self._mistake = False, self._some_mistake(problem)
-        self._last = self._place.opening()
-        return self._last, self._info(self._place, {"tests": 0.0, "solved": 0.0}, "")
+        self._trials: tuple[Trial, ...] = ()
+        self._milestones: tuple[str, ...] = ()
+        gold = problem.gold or (problem.repository.gold if problem.repository else "")
+        return self._scene(self.place.opening(), "", _NOTHING).replace(hidden={"solution": gold} if gold else None)
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
+    def act(self, action: str) -> Scene:
         """Do what a message asks for; see `instructions`."""
-        place, rewards, invalid = self._working(), {"tests": 0.0, "solved": 0.0}, ""
-        if self._over:
-            self._last = "It is over."
-            return self._last, 0.0, True, False, self._info(place, rewards, "it is over")
-        self._turns += 1
+        place, observation, invalid, rewards = self.place, "", "", _NOTHING
+        place.feedback = ""
         command = reading.read(action)
         if isinstance(command, str):
-            self._last, invalid = f"Nothing was done: {command}.", command
+            observation, invalid = f"Nothing was done: {command}.", command
         elif command.kind:
-            self._last, invalid = place.act(command)
+            observation, invalid = place.act(command)
             self._ran = self._ran or not invalid
             self._note(place)
         submitted = isinstance(command, reading.Command) and command.submit and not invalid
-        last = self._turns >= self._max_turns
-        if submitted or last:
-            rewards = self._judge(place, self._last if isinstance(command, str) or command.kind else "")
-        return (
-            self._last, sum(rewards.values()), submitted, last and not submitted, self._info(place, rewards, invalid)
-        )  # fmt: skip
+        if submitted or self.turn >= self.max_turns:
+            said, rewards = self._judge(place)
+            observation = f"{observation}\n\n{said}" if observation else said
+        return self._scene(observation, invalid, rewards).replace(done=submitted)
+
+    def key(self, task: Task) -> str:
+        return f"{self.place.problem.name}:{self.place.problem.digest}"
 
     def expert_action(self) -> str:
         """What an expert would send now. Raises NotImplementedError where no solution is known."""
-        place = self._working()
         if self._name != "python" and not self._loaded:
             raise NotImplementedError("the expert writes Python only")
-        return place.expert(self._mistake if self._turns == 0 else "")
+        return self.place.expert(self._mistake if self.turn == 0 else "")
 
-    def snapshot(self) -> object:
-        """The problem, what was written (a folder's files included), and the random state; no sandbox."""
-        place = self._working()
-        random_state = None if self._np_random is None else self._np_random.bit_generator.state
-        counted = (self._turns, self._over, self._last, self._mistake, self._ran, self._trials, self._milestones)
-        return place.problem, place.state(), counted, random_state, self._sandboxes.grade
+    def state(self) -> object:
+        """The problem and what was written (a folder's files included); no sandbox."""
+        counted = self._mistake, self._ran, self._trials, self._milestones
+        return self.place.problem, self.place.state(), counted, self._sandboxes.grade
 
-    def restore(self, snapshot: object) -> None:
-        """Go back to a snapshot, also one taken by another instance."""
-        problem, state, counted, random_state, grade = cast(tuple[Problem, Any, Any, Any, Any], snapshot)
+    def load(self, state: Any) -> None:
+        problem, written, counted, grade = state
         self._leave()
-        self._place = self._workplace(problem)
-        self._place.load(state)
-        self._turns, self._over, self._last, self._mistake, self._ran, self._trials, self._milestones = counted
+        self.place = self._workplace(problem)
+        self.place.load(written)
+        self._mistake, self._ran, self._trials, self._milestones = counted
         self._sandboxes.grade = self._sandboxes.grade or grade
-        if random_state is not None:
-            self.np_random.bit_generator.state = random_state
-
-    def render(self) -> str | None:
-        """The last observation."""
-        return self._last if self.render_mode == "ansi" else None
 
     def close(self) -> None:
         """Give back the sandboxes; what was written stays, and the world can go on."""
@@ -169,8 +151,8 @@ class Code(agentrl.Environment):
         self._sandboxes.close()
 
     def _leave(self) -> None:
-        if self._place is not None:
-            self._place.close()
+        if hasattr(self, "place"):
+            self.place.close()
 
     def _problem(self, task: Task) -> Problem:
         if self._loaded is not None:
@@ -184,24 +166,20 @@ class Code(agentrl.Environment):
             return Folder(problem, self._sandboxes, self._timeout_s)
         return OneFile(problem, self._sandboxes, self._language, self._name)
 
-    def _working(self) -> Workplace:
-        if self._place is None:
-            raise gymnasium.error.ResetNeeded("call reset() first: no task has begun")
-        return self._place
-
     def _note(self, place: Workplace) -> None:
         if isinstance(place, OneFile) and place.passes and "public" not in self._milestones:
             self._milestones = (*self._milestones, "public")
 
-    def _judge(self, place: Workplace, said: str) -> dict[str, float]:
-        self._over = self._ran = True
+    def _judge(self, place: Workplace) -> tuple[str, dict[str, float]]:
+        self._ran = True
         self._trials = place.judge()
         passed, total = sum(trial.passed for trial in self._trials), len(self._trials)
         if passed == total:
             self._milestones = (*self._milestones, "hidden")
-        self._last = verdict(passed, total) if not said else f"{said}\n\n{verdict(passed, total)}"
+        place.feedback = report.failures(place.problem, self._trials)
         place.close()
-        return {"tests": self._partial * passed / total, "solved": (1 - self._partial) * (passed == total)}
+        rewards = {"tests": self._partial * passed / total, "solved": (1 - self._partial) * (passed == total)}
+        return report.verdict(passed, total), rewards
 
     def _some_mistake(self, problem: Problem) -> str:
         """A wrong solution for the expert to begin with, as often as `mistakes` says."""
@@ -212,22 +190,24 @@ class Code(agentrl.Environment):
         except SyntaxError:  # the solution is in another language
             return ""
 
-    def _info(self, place: Workplace, rewards: Mapping[str, float], invalid: str) -> Info:
-        info: Info = {
-            "task": f"{place.problem.name}:{place.problem.digest}",
-            "anchor": f"{self._last}\n{place.written}" if self._anchor_is_state else self._last,
-            "rewards": dict(rewards),
-            "milestones": self._milestones,
-            "success": bool(self._trials) and all(trial.passed for trial in self._trials),
-            "invalid": invalid,
-        }
+    def _scene(self, observation: str, invalid: str, rewards: Mapping[str, float]) -> Scene:
+        info: dict[str, Any] = {}
         if self._ran and self._sandboxes.grade is not None:
             info["sandbox"] = self._sandboxes.grade
         if self._trials:
             info["tests"] = [trial.to_data(number) for number, trial in enumerate(self._trials, 1)]
-        if self._admissible and place.problem.candidates:
-            info["admissible"] = (*place.problem.candidates, "submit")
-        return info
+        candidates = self.place.problem.candidates
+        return Scene(
+            observation,
+            success=bool(self._trials) and all(trial.passed for trial in self._trials),
+            admissible=(*candidates, "submit") if self._admissible and candidates else None,
+            invalid=invalid,
+            anchor=f"{observation}\n{self.place.written}" if self._anchor_is_state else None,
+            milestones=self._milestones,
+            rewards=dict(rewards),
+            feedback=self.place.feedback,
+            info=info,
+        )
 
     def _instructions(self) -> str:
         if self._preset == "tiny":
@@ -235,7 +215,7 @@ class Code(agentrl.Environment):
         if self._loaded and next(iter(self._loaded.values()))[0].repository is not None:
             return reading.IN_REPOSITORY
         run = reading.IN_OTHERS if self._language.command else reading.IN_PYTHON
-        return f"{reading.PROTOCOL.format(run=run)}\nThe language is {self._name}. You have {self._max_turns} turns."
+        return f"{reading.PROTOCOL.format(run=run)}\nThe language is {self._name}. You have {self.max_turns} turns."
 
     def _check_language(self) -> None:
         problems = [problem for problems in (self._loaded or {}).values() for problem in problems]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
+import stamina
 
 import agentrl
 from agentrl_envs.search.corpus import Hit
 
-_PAUSE_S = 0.2  # before the first retry; each later one waits as much longer
+_PAUSE_S = 0.2  # before the first retry; each later one waits longer
 _AGAIN = frozenset({429, 500, 502, 503, 504})
+
+
+class _Busy(Exception):
+    """The server is there and cannot answer now."""
 
 
 class Remote:
@@ -44,24 +48,27 @@ class Remote:
         self._client.close()
 
     def _post(self, payload: Mapping[str, Any]) -> Any:
-        for tried in range(self._retries + 1):
-            if tried:
-                time.sleep(_PAUSE_S * tried)
-            try:
-                response = self._client.post(self._url, json=payload)
-                if response.status_code in _AGAIN:
-                    error = f"status {response.status_code}: {response.text[:200]}"
-                    continue
-                response.raise_for_status()
-                return response.json()
-            except httpx.TransportError as raised:
-                error = f"{type(raised).__name__}: {raised}"
-            except (httpx.HTTPStatusError, ValueError) as raised:
-                raise agentrl.EnvironmentFault(f"{self._url} refused a search: {raised}") from raised
-        raise agentrl.EnvironmentFault(
-            f"{self._url} gave no answer to {self._retries + 1} tries ({error}). Is the retriever running? "
-            "`python -m agentrl_envs.search.serve` starts one."
+        tries = stamina.retry_context(
+            on=(httpx.TransportError, _Busy),
+            attempts=self._retries + 1,
+            timeout=None,
+            wait_initial=_PAUSE_S,
+            wait_jitter=_PAUSE_S,
         )
+        try:
+            for attempt in tries:
+                with attempt:
+                    response = self._client.post(self._url, json=payload)
+                    if response.status_code in _AGAIN:
+                        raise _Busy(f"status {response.status_code}: {response.text[:200]}")
+                    return response.raise_for_status().json()
+        except (httpx.TransportError, _Busy) as error:
+            raise agentrl.EnvironmentFault(
+                f"{self._url} gave no answer to {self._retries + 1} tries ({type(error).__name__}: {error}). Is the "
+                "retriever running? `python -m agentrl_envs.search.serve` starts one."
+            ) from error
+        except (httpx.HTTPStatusError, ValueError) as error:
+            raise agentrl.EnvironmentFault(f"{self._url} refused a search: {error}") from error
 
     def _hit(self, entry: Any) -> Hit:
         document = entry.get("document", entry) if isinstance(entry, Mapping) else None

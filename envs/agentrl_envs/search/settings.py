@@ -15,7 +15,6 @@ from agentrl_envs.search.corpus import Retriever, Shelf, open_corpus
 from agentrl_envs.search.dense import Dense
 from agentrl_envs.search.knowledge import Preset, knowledge
 from agentrl_envs.search.questions import MOST_HOPS, Generated, Loaded, Questions
-from agentrl_envs.search.remote import Remote
 
 Kind: TypeAlias = Literal["bm25", "dense", "remote"]
 
@@ -94,6 +93,8 @@ def open_questions(quiz: Quiz) -> Questions:
 @functools.lru_cache(maxsize=4)
 def _retriever(library: Library) -> Retriever:
     if library.kind == "remote":
+        from agentrl_envs.search.remote import Remote  # here, since its libraries are slow to import
+
         return Remote(library.url, library.timeout_s)
     if library.corpus is not None:
         corpus = open_corpus(library.corpus)

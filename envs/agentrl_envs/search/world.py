@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, cast
-
-import gymnasium
+from typing import Any, Literal, TypeAlias, cast
 
 import agentrl
+from agentrl import Scene
 from agentrl_envs.search import score, tags
 from agentrl_envs.search.corpus import Hit
 from agentrl_envs.search.knowledge import Preset
@@ -19,8 +18,7 @@ from agentrl_envs.search.settings import Kind, Library, Quiz, open_questions, op
 Info: TypeAlias = dict[str, Any]
 
 LONGEST_QUERY = 2000  # characters
-_SEARCHES = {"full": 5, "tiny": 3}
-_TOP_K = {"full": 3, "tiny": 1}
+_NO_SCORES = {"exact_match": 0.0, "f1": 0.0}
 _INSTRUCTIONS = (
     "Answer the question. Whenever you get new information, reason about it first inside <think> and </think>. If you "
     "lack knowledge, write <search> query </search>: what a search engine finds comes back between <information> and "
@@ -34,15 +32,15 @@ class _Play:
     """Everything that changes while a question is being answered."""
 
     question: Question
-    observation: str
     rounds: int = 0  # completions so far that were not the last one
     read: tuple[str, ...] = ()  # titles of the documents that were shown, each once
+    seen: tuple[tuple[str, str], ...] = ()  # their ids and titles
+    cited: tuple[str, ...] = ()  # ids of those whose title a later completion holds
     evidence: bool = False  # whether a golden answer was in one of them
-    over: Literal["", "answered", "no answer"] = ""
-    answer: str = ""
+    answer: str | None = None
 
 
-class Search(agentrl.Environment):
+class Search(agentrl.TextWorld):
     """Answer a question by searching a corpus over several turns, as in Search-R1 (Jin et al. 2025).
 
     An action is a whole completion: `<search> query </search>` or `<answer> text </answer>`, after as much reasoning as
@@ -51,6 +49,10 @@ class Search(agentrl.Environment):
     one without search, in which only an answer counts. The reward is the exact match of the answer, or its F1, with
     SQuAD's normalisation; `info` holds both at the end. Differences to the original: a search without words, or with
     more than 2,000 characters, is refused like an unreadable one.
+
+    `info` also has `milestones` (`hop N` for each page of the way that was read, `evidence` once a golden answer was in
+    a document), `calls` (the search of this turn), `documents` (ids of those `seen`, and of those `cited`: a later
+    completion holds their title), and at the reset `hidden`: the golden `answers` and the `path` of pages to them.
 
     Settings. Without `questions`, they are generated, of `hops` (fewest, most) relations each, about a generated
     knowledge base (`seed`); `preset`: "tiny" has pages of a dozen words, at most two hops and `info["admissible"]`.
@@ -64,7 +66,8 @@ class Search(agentrl.Environment):
     Raises ConfigError for settings that do not go together, DataError for files that are not what they claim to be.
     """
 
-    metadata: ClassVar[dict[str, Any]] = agentrl.Environment.metadata | {"render_modes": ["ansi"]}  # type: ignore[misc]
+    resources = ("_questions", "_retriever", "splits")
+    presets = {"full": {"max_searches": 5, "top_k": 3}, "tiny": {"max_searches": 3, "top_k": 1}}  # noqa: RUF012
 
     def __init__(
         self,
@@ -91,41 +94,55 @@ class Search(agentrl.Environment):
             retriever, preset, seed, _path(corpus), _path(embeddings), encoder, url, timeout_s, _path(cache)
         )
         self._quiz = Quiz.of(preset, seed, hops, (questions or {}).items())
-        self._searches = _SEARCHES[preset] if max_searches is None else max_searches
-        self._top_k = _TOP_K[preset] if top_k is None else top_k
+        sizes = self.sizes(preset, max_searches=max_searches, top_k=top_k)
+        self._searches, self._top_k = sizes["max_searches"], sizes["top_k"]
         _check_numbers(self._searches, self._top_k, 0 if questions else self._quiz.hops[1])
-        self._preset, self._reward, self._anchor_is_state = preset, reward, anchor == "state"
+        self._preset, self.reward_name, self._anchor_is_state = preset, reward, anchor == "state"
         self._longest = document_chars
+        self.max_turns = self._searches + 1
         self.instructions = _INSTRUCTIONS.format(searches=self._searches)
         self.blocks = retriever == "remote"
-        self.render_mode: str | None = None
-        self._play: _Play | None = None
-        self._open()
+        self.open()
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin a task; without an index, one drawn from the split."""
-        super().reset(seed=seed)
-        task = self.pick_task(options)
-        question = self._questions.question(task.split, task.index)
-        self._play = _Play(question, f"Question: {question.text}")
-        return self._play.observation, self._info(self._play, "")
+    def open(self) -> None:
+        self._questions, self._retriever = open_questions(self._quiz), open_retriever(self._library)
+        self.splits = self._questions.splits
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
+    def begin(self, task: agentrl.Task) -> Scene:
+        self._play = _Play(self._questions.question(task.split, task.index))
+        question = self._play.question
+        scene = self._scene(f"Question: {question.text}")
+        return scene.replace(calls=None, hidden={"answers": question.answers, "path": question.path})
+
+    def act(self, action: str) -> Scene:
         """Search or answer. Raises EnvironmentFault where a remote retriever fails."""
-        play = self._playing()
-        if play.over:
-            invalid, reward = "the task is over", 0.0
-        else:
-            self._play, invalid = self._after(play, tags.read(action))
-            reward = self._scores(self._play)[self._reward] if self._play.over == "answered" else 0.0
-        play = self._playing()
-        info = self._info(play, invalid)
-        info["rewards"] = {self._reward: reward}
-        return play.observation, reward, play.over == "answered", play.over == "no answer", info
+        play, said = self._play, tags.read(action)
+        if said.kind == "answer":
+            self._play = replace(self._cite(action), answer=said.text)
+            return self._answered()
+        if play.rounds == self._searches:
+            return self._over("", "this was the last round: only an answer counts")
+        invalid = _refused(said)
+        call = {"name": "search", "arguments": {"query": said.text}, "error": invalid}
+        if invalid:
+            self._play = replace(self._cite(action), rounds=play.rounds + 1)
+            return self._scene(tags.EXPLANATION, invalid, [call] if said.kind == "search" else [])
+        hits = self._retriever.retrieve([said.text], self._top_k)[0]
+        self._play = replace(
+            self._cite(action),
+            rounds=play.rounds + 1,
+            read=tuple(dict.fromkeys((*play.read, *(hit.title for hit in hits)))),
+            seen=tuple(dict.fromkeys((*play.seen, *((hit.id, hit.title) for hit in hits)))),
+            evidence=play.evidence or _holds_one(hits, play.question.answers),
+        )
+        return self._scene(tags.information(hits, self._longest), "", [call])
+
+    def key(self, task: agentrl.Task) -> str:
+        return self._play.question.key
 
     def expert_action(self) -> str:
         """Searches for the next page of the way and answers when all were read; other questions it searches for once."""
-        play = self._playing()
+        play = self._play
         question = play.question
         missing = [name for name in question.path if name not in play.read]
         if missing and play.rounds < self._searches:
@@ -134,92 +151,58 @@ class Search(agentrl.Environment):
             return tags.search(" ".join(question.text[:LONGEST_QUERY].replace("<", " ").split()))
         return tags.answer(question.answers[0])
 
-    def render(self) -> str | None:
-        """The last observation."""
-        return self._playing().observation if self.render_mode == "ansi" else None
-
-    def snapshot(self) -> object:
-        """Question, what was read and random state; nothing of the corpus."""
-        random_state = None if self._np_random is None else self._np_random.bit_generator.state
-        return self._playing(), random_state
-
-    def restore(self, snapshot: object) -> None:
-        """Go back to a snapshot, also one taken by another instance of the same settings."""
-        self._play, random_state = cast(tuple[_Play, Mapping[str, Any] | None], snapshot)
-        if random_state is not None:
-            self.np_random.bit_generator.state = random_state
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_questions", "_retriever")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
-
-    def _open(self) -> None:
-        self._questions, self._retriever = open_questions(self._quiz), open_retriever(self._library)
-        self.splits = self._questions.splits
-
-    def _playing(self) -> _Play:
-        if self._play is None:
-            raise gymnasium.error.ResetNeeded("call reset() first: no task has begun")
+    def state(self) -> object:
         return self._play
 
-    def _after(self, play: _Play, said: tags.Said) -> tuple[_Play, str]:
-        """What the play is then, and why the action did not run (if it did not)."""
-        if said.kind == "answer":
-            return replace(play, observation="", over="answered", answer=said.text), ""
-        if play.rounds == self._searches:
-            return replace(play, observation="", over="no answer"), "this was the last round: only an answer counts"
-        invalid = _refused(said)
-        if invalid:
-            return replace(play, observation=tags.EXPLANATION, rounds=play.rounds + 1), invalid
-        hits = self._retriever.retrieve([said.text], self._top_k)[0]
-        return replace(
-            play,
-            observation=tags.information(hits, self._longest),
-            rounds=play.rounds + 1,
-            read=tuple(dict.fromkeys((*play.read, *(hit.title for hit in hits)))),
-            evidence=play.evidence or _holds_one(hits, play.question.answers),
-        ), ""
+    def load(self, state: Any) -> None:
+        self._play = state
 
-    def _scores(self, play: _Play) -> dict[str, float]:
-        golden = play.question.answers
-        return {"exact_match": score.exact_match(play.answer, golden), "f1": score.f1(play.answer, golden)}
+    def _cite(self, completion: str) -> _Play:
+        """The play with the documents cited whose title a completion holds."""
+        text = completion.casefold()
+        named = (document for document, title in self._play.seen if title.casefold() in text)
+        return replace(self._play, cited=tuple(dict.fromkeys((*self._play.cited, *named))))
 
-    def _info(self, play: _Play, invalid: str) -> Info:
-        scores = self._scores(play) if play.over == "answered" else {"exact_match": 0.0, "f1": 0.0}
-        info: Info = {
-            "task": play.question.key,
-            "anchor": self._anchor(play),
-            "rewards": {self._reward: 0.0},
-            "milestones": self._milestones(play),
-            "invalid": invalid,
-            "success": scores["exact_match"] == 1.0,
-        }
-        if play.over:
-            info |= scores | {"answer": play.answer, "golden_answers": list(play.question.answers)}
-        if self._preset == "tiny":
-            info["admissible"] = self._admissible(play)
-        return info
+    def _answered(self) -> Scene:
+        play = self._play
+        answer, golden = play.answer or "", play.question.answers
+        scores = {"exact_match": score.exact_match(answer, golden), "f1": score.f1(answer, golden)}
+        scene = self._over(answer, "", scores)
+        return scene.replace(reward=scores[self.reward_name], done=True, success=scores["exact_match"] == 1.0)
 
-    def _anchor(self, play: _Play) -> str:
-        if not self._anchor_is_state:
-            return play.observation
+    def _over(self, answer: str, invalid: str, scores: Mapping[str, float] = _NO_SCORES) -> Scene:
+        told = {**scores, "answer": answer, "golden_answers": list(self._play.question.answers)}
+        return self._scene("", invalid, over=True).replace(info=told)
+
+    def _scene(self, observation: str, invalid: str = "", calls: Sequence[Info] = (), over: bool = False) -> Scene:
+        play = self._play
+        return Scene(
+            observation,
+            success=False,
+            admissible=self._admissible(over) if self._preset == "tiny" else None,
+            invalid=invalid,
+            anchor=self._anchor() if self._anchor_is_state else None,
+            milestones=self._milestones(),
+            calls=list(calls),
+            documents={"seen": [document for document, _ in play.seen], "cited": list(play.cited)},
+        )
+
+    def _anchor(self) -> str:
+        play = self._play
         return f"{play.question.text} | {play.rounds} | {', '.join(sorted(play.read))}"
 
-    def _milestones(self, play: _Play) -> tuple[str, ...]:
+    def _milestones(self) -> tuple[str, ...]:
         """`hop N` for each page of the way that was read, up to the first that was not; `evidence` for an answer seen."""
-        hops = 0
+        play, hops = self._play, 0
         while hops < len(play.question.path) and play.question.path[hops] in play.read:
             hops += 1
         return (*(f"hop {hop}" for hop in range(1, hops + 1)), *(("evidence",) if play.evidence else ()))
 
-    def _admissible(self, play: _Play) -> list[str]:
+    def _admissible(self, over: bool) -> list[str]:
         """A search for, and an answer with, each name that was seen in the question or on a page."""
-        if play.over:
+        if over:
             return []
-        pages = cast(Generated, self._questions).knowledge.pages
+        play, pages = self._play, cast(Generated, self._questions).knowledge.pages
         names = dict.fromkeys(play.question.path[:1])
         for title in play.read:
             if title in pages:

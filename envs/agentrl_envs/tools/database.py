@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -33,10 +32,11 @@ _PREFIXES = {"loans": "L", "holds": "H", "fines": "F", "bookings": "G", "referra
 class Database:
     """One copy of a library. Copies and pickles hold everything."""
 
-    def __init__(self, content: bytes | None = None) -> None:
-        """`content`: what `serialize` gave; without it the tables are empty."""
+    def __init__(self, content: bytes | None = None, touched: Iterable[str] = ()) -> None:
+        """`content`: what `serialize` gave; without it the tables are empty. `touched`: see there."""
         # A world may be stepped in another thread than it was made in, one at a time.
         self._connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.touched = set(touched)  # tables that were written to
         if content is not None:
             self._connection.deserialize(content)
             return
@@ -45,7 +45,7 @@ class Database:
             self._connection.execute(f"CREATE TABLE {table} ({columns})")
 
     def __reduce__(self) -> Any:
-        return Database, (self.serialize(),)
+        return Database, (self.serialize(), self.touched)
 
     def serialize(self) -> bytes:
         return self._connection.serialize()
@@ -65,9 +65,12 @@ class Database:
         return self._connection.execute(query, values).fetchone()[0]
 
     def change(self, statement: str, *values: Any) -> None:
+        if statement.startswith("UPDATE "):
+            self.touched.add(statement.split(" ", 2)[1])
         self._connection.execute(statement, values)
 
     def insert(self, table: str, *rows: Iterable[Any]) -> None:
+        self.touched.add(table)
         marks = ", ".join("?" for _ in TABLES[table].split(","))
         self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", [tuple(row) for row in rows])
 
@@ -75,12 +78,25 @@ class Database:
         """The id that a new row of this table gets, one more than the number of rows."""
         return f"{_PREFIXES[table]}{self.value(f'SELECT COUNT(*) FROM {table}') + 1}"
 
-    def digest(self) -> str:
-        """A hash of every row that a tool could have changed."""
-        made = hashlib.blake2b(digest_size=16)
-        for table in CHANGING:
-            made.update(repr(self._connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()).encode())
-        return made.hexdigest()
+    @property
+    def changes(self) -> int:
+        """How many rows this object has changed."""
+        return self._connection.total_changes
+
+    def changed_since(self, content: bytes) -> frozenset[tuple[str, tuple[Any, ...]]]:
+        """The rows, each with its table, that are not as in the `content` this began with; no tool deletes any."""
+        self._connection.execute("ATTACH ':memory:' AS earlier")
+        self._connection.deserialize(content, name="earlier")
+        query = "SELECT * FROM main.{0} EXCEPT SELECT * FROM earlier.{0}"
+        rows = ((table, row) for table in self.touched for row in self._connection.execute(query.format(table)))
+        changed = frozenset(rows)
+        self._connection.execute("DETACH earlier")
+        return changed
+
+    def holds(self, table: str, row: tuple[Any, ...]) -> bool:
+        """Whether a table has exactly this row."""
+        key = TABLES[table].split(" ")[0]
+        return bool(self._connection.execute(f"SELECT * FROM {table} WHERE {key} = ?", row[:1]).fetchone() == row)
 
     def close(self) -> None:
         self._connection.close()

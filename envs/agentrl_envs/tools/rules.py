@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from agentrl_envs.tools.database import Database, Row
 
@@ -86,3 +88,36 @@ def may_book(database: Database, member: Row, day: dt.date) -> bool:
 def may_extend(database: Database, member: Row) -> bool:
     soon = today(database) + dt.timedelta(days=30)
     return dt.date.fromisoformat(member["expires"]) <= soon and not open_fines(database, member)
+
+
+def broken(database: Database, tool: str, arguments: Mapping[str, Any], limit: int | None = None) -> str:
+    """Which rule a call would break, in words; empty where none, or where the tool refuses anyway.
+
+    `limit`: as for `may_renew`; with it, that is the only rule.
+    """
+    if tool not in _RULE_OF or (limit is not None and tool != "renew_loan"):
+        return ""
+    row: Row | None = dict(arguments)
+    if tool in _ROW_OF:
+        row = database.row(_ROW_OF[tool], *arguments.values())
+    member = row and database.row("SELECT * FROM members WHERE member_id = ?", row["member_id"])
+    if not row or not member:
+        return ""
+    allowed: Callable[[], bool] = {
+        "renew_loan": lambda: may_renew(database, member, row, limit=limit),
+        "check_out": lambda: may_check_out(database, member),
+        "place_hold": lambda: may_hold(database, member, arguments["title_id"]),
+        "waive_fine": lambda: may_waive(database, member, row),
+        "book_room": lambda: may_book(database, member, arguments["day"]),
+        "extend_membership": lambda: may_extend(database, member),
+    }[tool]
+    rule = RULES.splitlines()[_RULE_OF[tool]] if limit is None else TINY_RULES
+    return "" if allowed() else f"The call of {tool} broke a rule. {rule}"
+
+
+_RULE_OF = {"renew_loan": 2, "check_out": 3, "place_hold": 3, "waive_fine": 4, "book_room": 5, "extend_membership": 6}
+_ROW_OF = {
+    "renew_loan": "SELECT loans.*, title_id FROM loans JOIN copies USING (copy_id) WHERE loan_id = ?",
+    "waive_fine": "SELECT * FROM fines WHERE fine_id = ?",
+}
+"""What a tool is about, where that is not a member."""

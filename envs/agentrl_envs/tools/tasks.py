@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,6 +45,28 @@ class Job:
             actions += [ToolAction((call,)).write() for call in request.calls]
             actions.append(request.reply)
         return tuple(actions)
+
+    @property
+    def answers(self) -> tuple[tuple[str, ...], ...]:
+        """Of each tuple one text must be in some message of the agent."""
+        return tuple(answers for request in self.requests for answers in request.answers)
+
+    @property
+    def hidden(self) -> dict[str, Any]:
+        """What judges and credits may know, and the agent may not."""
+        gold = [{"name": call.name, "arguments": dict(call.arguments)} for call in self.gold]
+        persona = {"known": dict(self.identity), "wishes": [request.says for request in self.requests]}
+        return {"gold_calls": gold, "answers": self.answers, "persona": persona}
+
+    @functools.cached_property
+    def goal(self) -> frozenset[tuple[str, tuple[Any, ...]]]:
+        """The rows, each with its table, that the gold calls make or change."""
+        desk = Desk(Database(self.content))
+        for call in self.gold:
+            desk.call(call)
+        changed = desk.database.changed_since(self.content)
+        desk.database.close()
+        return changed
 
     @property
     def gold(self) -> tuple[ToolCall, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from agentrl import Dialogue, Message, Policy
+import numpy as np
+
+from agentrl import Message, Voice
 from agentrl_envs.tools.tasks import Job
 
 GOODBYE = "###DONE###"
@@ -44,6 +44,18 @@ class User(Protocol):
         """Their answer; None when they leave."""
         ...
 
+    def state(self) -> Any:
+        """How far they are, in a value that nobody changes."""
+        ...
+
+
+def visitor(job: Job, voice: Voice | None, random: np.random.Generator, state: Any = None) -> User:
+    """The visitor of a task, played by a policy with this `voice` where there is one; `state`: that of an earlier one."""
+    if voice is None:
+        return ScriptedUser(job, state or 0)
+    seed, messages = state or (int(random.integers(2**62)), ())
+    return PolicyUser(job, voice, seed, list(messages))
+
 
 @dataclass
 class ScriptedUser:
@@ -61,6 +73,9 @@ class ScriptedUser:
         self.request += 1
         return self.job.requests[self.request].says if self.request < len(self.job.requests) else None
 
+    def state(self) -> int:
+        return self.request
+
     def _answer(self, message: str) -> str:
         facts = {**self.job.identity, **self.job.requests[self.request].facts}
         told = [facts[slot] for slot, pattern in _SLOTS.items() if slot in facts and pattern.search(message)]
@@ -74,7 +89,7 @@ class PolicyUser:
     """A visitor that a policy plays: it is told who it is and what it wants, and sees only what the agent says."""
 
     job: Job
-    policy: Policy
+    voice: Voice
     seed: int
     messages: list[Message] = field(default_factory=list)
 
@@ -88,15 +103,13 @@ class PolicyUser:
         said = self._speak()
         return None if GOODBYE in said else said
 
+    def state(self) -> tuple[int, tuple[Message, ...]]:
+        return self.seed, tuple(self.messages)
+
     def _speak(self) -> str:
-        key, turn = f"visitor {self.seed}", len(self.messages)
-        dialogue = Dialogue(tuple(self.messages), key, (self.seed + turn) % 2**63)
-        with ThreadPoolExecutor(1) as thread:  # a loop of its own, wherever this world is stepped
-            completion = thread.submit(asyncio.run, self.policy.act(dialogue)).result()
-        self.messages.append(Message("assistant", completion.text, completion=completion))
-        if GOODBYE in completion.text:
-            self.policy.forget(key)
-        return completion.text
+        text = self.voice.say(self.messages, seed=(self.seed + len(self.messages)) % 2**63)
+        self.messages.append(Message("assistant", text))
+        return text
 
 
 def _part(job: Job) -> str:

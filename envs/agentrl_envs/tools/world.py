@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from agentrl import Policy, Task, ToolAction, ToolCall
-from agentrl_envs.tools import tiny
+from agentrl import Scene, Task, ToolAction, ToolCall, Voice
+from agentrl_envs.tools import rules, tiny
 from agentrl_envs.tools.database import Database
 from agentrl_envs.tools.desk import Desk
-from agentrl_envs.tools.rules import RULES, TINY_RULES
-from agentrl_envs.tools.tasks import Job, job
-from agentrl_envs.tools.users import PolicyUser, ScriptedUser, User
+from agentrl_envs.tools.tasks import job
+from agentrl_envs.tools.users import visitor
 
 
 class LibraryDesk(Desk):
     """A world in the style of τ-bench (Yao et al. 2024): tools, rules, a visitor, and a database that tells the score.
 
     The reward is 1 if, when the visitor leaves, the database is exactly what the gold calls make of it and every
-    required answer was given; `info["milestones"]` names the halves. Replay a task with other seeds for pass^k.
+    required answer was given. `info["milestones"]` names the facts that the calls have established in the database, as
+    table and id, and at the end the two halves (`database`, `answers`); `info["feedback"]` says which rule a call broke;
+    `info["hidden"]` of the reset has the gold calls, the required answers and the visitor's part. Replay a task
+    with other seeds for pass^k.
+
     `preset`: `full` has 29 tools, rules that the tools do not enforce and visitors with one to three wishes; `tiny`
     has six tools, one short wish, `info["admissible"]`, and leaves `tool_schemas` empty. `user`: a policy that plays
-    the visitor, or what makes one; without it they are scripted. `anchor`: the observation, or what was done so far
+    the visitor, such as "policies.visitor"; without it they are scripted. `anchor`: the observation, or what was done so far
     and the observation.
     """
 
@@ -31,48 +32,54 @@ class LibraryDesk(Desk):
 
     def __init__(
         self,
-        user: Policy | Callable[[], Policy] | None = None,
         *,
+        user: Voice | None = None,
         preset: Literal["full", "tiny"] = "full",
         max_turns: int = 40,
         anchor: Literal["observation", "state"] = "observation",
     ) -> None:
         super().__init__(Database())
-        self._policy = _made(user)
-        self.blocks = self._policy is not None
+        self._voice = user
+        self.blocks = user is not None
         self._preset, self.max_turns, self._anchor_is_state = preset, max_turns, anchor == "state"
-        self.instructions = RULES if preset == "full" else TINY_RULES
+        self.instructions = rules.RULES if preset == "full" else rules.TINY_RULES
         self.tools_offered = None if preset == "full" else tiny.TOOLS
-        self._done: dict[str, None] = {}  # what was said and called without error, in order
-        self._said: list[str] = []  # messages
-        self._texts: list[str] = []  # observations so far
-        self._reached: tuple[str, ...] = ()  # milestones, known at the end
 
     @property
     def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
         """What the tools look like; empty in the tiny preset, whose prompts are to be short."""
         return super().tool_schemas if self._preset == "full" else ()
 
-    def begin(self, task: Task) -> str:
-        self._job: Job = job(self._preset, task.split, task.index)
+    def begin(self, task: Task) -> Scene:
+        self._job = job(self._preset, task.split, task.index)
         self.database.close()
         self.database = Database(self._job.content)
-        self._done, self._said, self._reached = {}, [], ()
-        self._user: User = ScriptedUser(self._job)
-        if self._policy is not None:
-            self._user = PolicyUser(self._job, self._policy, int(self.np_random.integers(2**62)))
+        self._done: dict[str, None] = {}  # what was said and called without error, in order
+        self._said: list[str] = []  # messages
+        self._reached: tuple[str, ...] = ()  # milestones
+        self._user = visitor(self._job, self._voice, self.np_random)
         opening = self._user.open()
-        self._texts = [opening]
-        return opening
+        self._texts = [opening]  # observations so far
+        return self._shown(Scene(opening, hidden=self._job.hidden))
 
-    def act(self, said: ToolAction) -> tuple[str, str]:
-        observation, invalid = super().act(said)
-        self._texts.append(observation)
-        return observation, invalid
+    def act(self, action: str) -> Scene:
+        self._broken: list[str] = []  # rules, by this action
+        return super().act(action)
+
+    def scored(self, scene: Scene) -> Scene:
+        self._texts.append(scene.observation)
+        return self._shown(super().scored(scene)).replace(feedback=" ".join(self._broken))
 
     def call(self, call: ToolCall) -> Any:
-        result = super().call(call)
+        arguments = self.arguments(call)
+        before, limit = self.database.changes, None if self._preset == "full" else tiny.RENEWAL_LIMIT
+        broken = rules.broken(self.database, call.name, arguments, limit)
+        result = getattr(self, call.name)(**arguments)
+        self._broken += filter(None, [broken])
         self._done[ToolAction((call,)).write()] = None
+        if self.database.changes > before:
+            reached = [f"{table} {row[0]}" for table, row in self._job.goal if self.database.holds(table, row)]
+            self._note(sorted(reached))
         return result if self._preset == "full" else tiny.shortened(result)
 
     def hear(self, message: str) -> str | None:
@@ -81,53 +88,39 @@ class LibraryDesk(Desk):
         return self._user.hear(message)
 
     def score(self) -> Mapping[str, float]:
-        self._reached = self._milestones()
-        return {"goal": float(len(self._reached) == 2)}
+        said = " ".join(self._said)
+        answered = all(any(answer.casefold() in said for answer in group) for group in self._job.answers)
+        same = self.database.changed_since(self._job.content) == self._job.goal
+        self._note((*(("database",) if same else ()), *(("answers",) if answered else ())))
+        return {"goal": float(same and answered)}
 
     def content(self) -> str:
         return repr((self._job.opening, [request.says for request in self._job.requests], self._job.content))
-
-    def anchor(self) -> str:
-        return f"{sorted(self._done)} {self._observation}" if self._anchor_is_state else self._observation
 
     def expert_action(self) -> str:
         """The first thing of the task's script that was not done yet."""
         script = self._job.script
         return next((action for action in script if action not in self._done), script[-1])
 
-    def snapshot(self) -> object:
-        """Everything but the policy that plays the visitor."""
-        return copy.deepcopy({name: value for name, value in self.__dict__.items() if name != "_policy"})
+    def state(self) -> object:
+        told = tuple(self._done), tuple(self._said), tuple(self._texts), self._reached, self._finished
+        kept = self.database.serialize(), frozenset(self.database.touched)
+        return self._job, kept, told, self._user.state()
 
-    def restore(self, snapshot: object) -> None:
-        policy = self._policy
-        super().restore(snapshot)
-        self._policy = policy
+    def load(self, state: Any) -> None:
+        self._job, kept, (done, said, texts, self._reached, self._finished), user = state
+        self._done, self._said, self._texts = dict.fromkeys(done), list(said), list(texts)
+        self.database.close()
+        self.database = Database(*kept)
+        self._user = visitor(self._job, self._voice, self.np_random, user)
 
     def close(self) -> None:
         self.database.close()
 
-    def _milestones(self) -> tuple[str, ...]:
-        said = " ".join(self._said)
-        answers = [answers for request in self._job.requests for answers in request.answers]
-        answered = all(any(answer.casefold() in said for answer in group) for group in answers)
-        wanted = Desk(Database(self._job.content))
-        for call in self._job.gold:
-            wanted.call(call)
-        same = wanted.database.digest() == self.database.digest()
-        wanted.database.close()
-        return (("database",) if same else ()) + (("answers",) if answered else ())
+    def _note(self, milestones: Iterable[str]) -> None:
+        self._reached = tuple(dict.fromkeys((*self._reached, *milestones)))
 
-    def _info(self, rewards: Mapping[str, float], invalid: str) -> dict[str, Any]:
-        info = super()._info(rewards, invalid)
-        info["milestones"] = self._reached
-        if self._preset == "tiny":
-            info["admissible"] = tiny.admissible(self._texts)
-        return info
-
-
-def _made(user: Policy | Callable[[], Policy] | None) -> Policy | None:
-    """The policy itself; run files hand over what makes one."""
-    if user is None or (isinstance(user, Policy) and not inspect.isclass(user)):
-        return user
-    return user()
+    def _shown(self, scene: Scene) -> Scene:
+        listed = tiny.admissible(self._texts) if self._preset == "tiny" else None
+        anchor = f"{sorted(self._done)} {scene.observation}" if self._anchor_is_state else None
+        return scene.replace(milestones=self._reached, admissible=listed, anchor=anchor)

@@ -15,6 +15,7 @@ from agentrl_envs.webshop.shop import Shop
 Observation = Literal["text", "text_rich", "html"]
 Place = Literal["start", "results", "item", "sub", "done"]
 
+LONGEST_QUERY = 2000  # characters
 BACK, PREVIOUS, NEXT, BUY = "Back to Search", "< Prev", "Next >", "Buy Now"
 SUB_PAGES = ("Description", "Features", "Reviews", "Attributes")
 

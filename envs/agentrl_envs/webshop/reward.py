@@ -73,6 +73,20 @@ def grade(goal: Goal, wanted: Product, bought: Product, price: float, chosen: Se
     return Grade((attributes + options + affordable) / count * factor, parts, details)
 
 
+def shortcomings(goal: Goal, wanted: Product, bought: Product, price: float, chosen: Sequence[str]) -> str:
+    """What a purchase lacks of all that was asked for, in words; empty for one that meets everything."""
+    attributes = [attribute for attribute in goal.attributes if not _has(bought, attribute)]
+    options = [str(option) for option in goal.options if not matched_options([option], chosen)]
+    lacks = [
+        f"it is not {' and not '.join(attributes)}" if attributes else "",
+        f"these options were not chosen: {', '.join(options)}" if options else "",
+        f"it costs {price:.2f} dollars and may cost {goal.cap:.2f}" if price > goal.cap else "",
+        "it is another kind of thing" if (type_reward(wanted, bought)["r_type"] or 0) < 1 else "",
+    ]
+    said = "; ".join(filter(None, lacks))
+    return f"The purchase falls short: {said}." if said else ""
+
+
 def type_reward(wanted: Product, bought: Product) -> dict[str, float | bool | None]:
     """`r_type` and what it comes from: the query, the category path, the nouns of the two titles.
 

@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, cast
-
-import gymnasium
+from typing import Any, Literal
 
 import agentrl
+from agentrl import Scene
 from agentrl_envs.webshop import pages
 from agentrl_envs.webshop.expert import expert_action
 from agentrl_envs.webshop.generate import LARGEST, TINY
-from agentrl_envs.webshop.goals import Author, Goal, Mode
-from agentrl_envs.webshop.pages import BACK, BUY, NEXT, PREVIOUS, Observation, Page, Part, Visit
-from agentrl_envs.webshop.reward import Grade, grade
+from agentrl_envs.webshop.goals import Author, Mode
+from agentrl_envs.webshop.pages import BACK, BUY, LONGEST_QUERY, NEXT, PREVIOUS, Observation, Page, Part, Visit
+from agentrl_envs.webshop.products import Product
+from agentrl_envs.webshop.reward import Grade, grade, shortcomings
 from agentrl_envs.webshop.shop import Stock, open_goals, open_shop
 
-Info: TypeAlias = dict[str, Any]
-
-LONGEST_QUERY = 2000  # characters
 _ACTION = re.compile(r"(.+)\[(.+)\]")
 _SUBS = {name.lower() for name in pages.SUB_PAGES}
 _NOTHING = {"attributes": 0.0, "options": 0.0, "price": 0.0}
+_PHASES = {"results": "results", "item": "product", "sub": "product", "done": "bought"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Preset:
-    """Sizes of a shop: products, and how many of them a search finds and a page shows."""
-
-    products: int
-    hits: int
-    page_size: int
-
-
-_PRESETS = {"full": _Preset(1000, 50, 10), "tiny": _Preset(TINY, 6, 3)}
-
-
-class WebShop(agentrl.Environment):
+class WebShop(agentrl.TextWorld):
     """Find and buy the product an instruction asks for, in a shop of pages, as in WebShop (Yao et al. 2022).
 
     Actions are `search[words]` and `click[something on the page]`. The only reward comes with `click[buy now]`: the
@@ -55,6 +42,9 @@ class WebShop(agentrl.Environment):
     generated ones. `price_seed`: None, in faithful mode only, draws prices anew in every process as the original does.
     `cache`: where a shop of more than 50,000 products is kept; by default under the user's cache folder.
 
+    `info` also has `milestones` (`results`, `product`, `options`, `bought`: how far the visit got) and, after a purchase,
+    `score` (0 to 100), `grade` (the original's details) and, in `feedback`, what the purchase lacks.
+
     Raises ConfigError for settings that fit no shop, DataError for files that are not WebShop's.
     """
 
@@ -65,7 +55,12 @@ class WebShop(agentrl.Environment):
         "the instruction (type, attributes, options, price), the higher the reward."
     )
 
-    metadata: ClassVar[dict[str, Any]] = agentrl.Environment.metadata | {"render_modes": ["ansi"]}  # type: ignore[misc]
+    max_turns = sys.maxsize  # the original leaves the limit to whoever trains
+    resources = ("_shop", "_goals", "_shown", "splits")
+    presets = {  # noqa: RUF012
+        "full": {"products": 1000, "hits": 50, "page_size": 10},
+        "tiny": {"products": TINY, "hits": 6, "page_size": 3},
+    }
 
     def __init__(
         self,
@@ -84,110 +79,84 @@ class WebShop(agentrl.Environment):
         cache: Path | None = None,
     ) -> None:
         _check(mode, preset, products, seed, items, attributes, human, price_seed)
-        size = _PRESETS[preset]
-        if items is None and products is None:
-            products = size.products
-        stock = Stock(products, seed, preset, *map(_path, (items, attributes, human, cache)))
-        self._settings = (stock, size.hits, size.page_size, goals, mode, price_seed)
-        self._observation = observation
-        self._show_attributes = show_attributes
-        self.render_mode: str | None = None
-        self._open()
-        self._goal: Goal | None = None
-        self._number = -1
-        self._visit = Visit()
-        self._grade: Grade | None = None
+        size = self.sizes(preset, products=products)
+        count = products if items is not None else size["products"]
+        stock = Stock(count, seed, preset, *map(_path, (items, attributes, human, cache)))
+        self._settings = (stock, size["hits"], size["page_size"], goals, mode, price_seed)
+        self._observation, self._show_attributes = observation, show_attributes
+        self.open()
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin a task; without an index, one drawn from the split by the goals' weights."""
-        super().reset(seed=seed)
-        options = dict(options or {})
-        split = options.get("split", next(iter(self.splits)))
-        if options.get("index") is None and split in self.splits:
-            options["index"] = self._goals.draw(split, self.np_random)
-        task = self.pick_task(options)
+    def open(self) -> None:
+        self._shop, self._goals = open_shop(*self._settings[:3]), open_goals(*self._settings)
+        self._shown: Page | None = None
+        self.splits = {name: len(numbers) for name, numbers in self._goals.splits.items()}
+
+    def draw(self, split: str) -> int:
+        """A task by the goals' weights."""
+        return self._goals.draw(split, self.np_random)
+
+    def begin(self, task: agentrl.Task) -> Scene:
         self._number = int(self._goals.splits[task.split][task.index])
         self._goal = self._goals[self._number]
-        self._visit, self._grade = Visit(), None
-        return self._show("")
+        self._visit = Visit()
+        self._reached: tuple[str, ...] = ()
+        self._grade: Grade | None = None
+        return self._scene("")
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
-        """Search or click. What cannot be done changes nothing; after the purchase nothing happens any more."""
-        bought = self._grade
-        invalid = self._act(action) if bought is None else "the task is over"
-        observation, info = self._show(invalid)
-        reward = 0.0
-        if bought is None and self._grade is not None:
-            reward, info["rewards"] = self._grade.reward, self._grade.parts
-        return observation, reward, self._grade is not None, False, info
+    def act(self, action: str) -> Scene:
+        invalid = self._move(action)
+        if self._grade is None:
+            return self._scene(invalid)
+        scene = self._scene("", shortcomings(self._goal, *self._purchase()))
+        return scene.replace(reward=self._grade.reward, rewards=self._grade.parts)
+
+    def key(self, task: agentrl.Task) -> str:
+        return self._goal.key
+
+    def state(self) -> object:
+        return self._number, self._visit, self._grade, self._reached
+
+    def load(self, state: Any) -> None:
+        number, self._visit, self._grade, self._reached = state
+        if number != getattr(self, "_number", None):
+            self._number, self._goal = number, self._goals[number]
+        self._shown = None
 
     def expert_action(self) -> str:
         """The action of an expert who knows the product, from any page. After the purchase there is none: `""`."""
-        goal = self._playing()
-        if self._grade is not None:
-            return ""
-        return expert_action(self._shop, goal, self._visit, self._page(goal))
+        return "" if self._grade else expert_action(self._shop, self._goal, self._visit, self.shown)
 
     def render(self) -> str | None:
         """The page as text."""
-        return pages.render(self._page(self._playing()), "text") if self.render_mode == "ansi" else None
+        return pages.render(self.shown, "text") if self.render_mode == "ansi" else None
 
     def page(self) -> str:
         """The page as HTML, whatever the observation mode."""
-        return pages.render(self._page(self._playing()), "html")
+        self._require_task()
+        return pages.render(self.shown, "html")
 
     def serve(self, host: str = "127.0.0.1", port: int = 8017, ready: Callable[[str], None] | None = None) -> None:
         """Open this shop to a browser until interrupted; `ready` is told the address."""
-        from agentrl_envs.webshop.web import serve
+        from agentrl_envs.webshop import web
 
-        serve(self, host, port, ready)
+        web.serve(self, host, port, ready)
 
-    def snapshot(self) -> object:
-        """Goal, place and random state; no page and nothing of the shop."""
-        self._playing()
-        random_state = None if self._np_random is None else self._np_random.bit_generator.state
-        return self._number, self._visit, self._grade, random_state
+    @property
+    def shown(self) -> Page:
+        """The page the visit is at."""
+        if self._shown is None:
+            self._shown = pages.page_of(
+                self._shop,
+                self._goal,
+                self._visit,
+                tell=self._settings[4] == "fixed",
+                attributes=self._show_attributes,
+                reward=self._grade.reward if self._grade else 0.0,
+            )
+        return self._shown
 
-    def restore(self, snapshot: object) -> None:
-        """Go back to a snapshot, also one taken by another instance of the same settings."""
-        number, self._visit, self._grade, random_state = cast(
-            tuple[int, Visit, Grade | None, Mapping[str, Any] | None], snapshot
-        )
-        if number != self._number:
-            self._number, self._goal = number, self._goals[number]
-        if random_state is not None:
-            self.np_random.bit_generator.state = random_state
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_shop", "_goals", "splits")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
-
-    def _open(self) -> None:
-        self._shop = open_shop(*self._settings[:3])
-        self._goals = open_goals(*self._settings)
-        self.splits = {name: len(numbers) for name, numbers in self._goals.splits.items()}
-
-    def _playing(self) -> Goal:
-        if self._goal is None:
-            raise gymnasium.error.ResetNeeded("call reset() first: no task has begun")
-        return self._goal
-
-    def _page(self, goal: Goal) -> Page:
-        return pages.page_of(
-            self._shop,
-            goal,
-            self._visit,
-            tell=self._settings[4] == "fixed",
-            attributes=self._show_attributes,
-            reward=self._grade.reward if self._grade else 0.0,
-        )
-
-    def _act(self, action: str) -> str:
-        """Move on; or say why not."""
-        goal = self._playing()
+    def _move(self, action: str) -> str:
+        """Search or click; or say why not."""
         match = _ACTION.fullmatch(action)
         if match is None:
             return "an action is search[words] or click[text]"
@@ -196,10 +165,10 @@ class WebShop(agentrl.Environment):
             return self._search(argument)
         if name != "click":
             return f"there is no action {name[:40]!r}, only search[words] and click[text]"
-        part = self._page(goal).clickables.get(argument)
+        part = self.shown.clickables.get(argument)
         if part is None or argument == "search":
             return f"there is no {argument[:80]!r} to click on this page"
-        self._visit = self._click(goal, argument, part)
+        self._visit = self._click(argument, part)
         return ""
 
     def _search(self, words: str) -> str:
@@ -212,14 +181,11 @@ class WebShop(agentrl.Environment):
         )
         return ""
 
-    def _click(self, goal: Goal, text: str, part: Part) -> Visit:
+    def _click(self, text: str, part: Part) -> Visit:
         """Where a click leads. Buttons go by their words, even if an option value is worded the same."""
         visit = self._visit
         if text == BUY.lower():
-            shop = self._shop.catalogue
-            price = float(self._goals.prices[visit.product])
-            values = [value for _, value in visit.chosen]
-            self._grade = grade(goal, shop[goal.product], shop[visit.product], price, values)
+            self._grade = grade(self._goal, *self._purchase())
             return replace(visit, place="done")
         if text == BACK.lower():
             return Visit()
@@ -236,33 +202,43 @@ class WebShop(agentrl.Environment):
             return replace(visit, place="item", product=part.product, chosen=(), visited=visited)
         return visit.choose(part.name, text)
 
-    def _show(self, invalid: str) -> tuple[str, Info]:
-        goal = self._playing()
-        page = self._page(goal)
-        info: Info = {
-            "task": goal.key,
-            "anchor": self._anchor(goal),
-            "rewards": dict(_NOTHING),
-            "admissible": self._admissible(goal, page),
-            "invalid": invalid,
-            "success": self._grade is not None and self._grade.success,
-        }
-        if self._grade is not None:
-            info["score"] = 100 * self._grade.reward
-            info["grade"] = self._grade.details
-        return pages.render(page, self._observation), info
+    def _purchase(self) -> tuple[Product, Product, float, list[str]]:
+        """What was wanted, what is bought, its price, the option values chosen."""
+        shop, bought = self._shop.catalogue, self._visit.product
+        values = [value for _, value in self._visit.chosen]
+        return shop[self._goal.product], shop[bought], float(self._goals.prices[bought]), values
 
-    def _anchor(self, goal: Goal) -> str:
+    def _scene(self, invalid: str, feedback: str = "") -> Scene:
+        if not invalid:
+            self._shown = None
+        visit, bought = self._visit, self._grade
+        phase = "options" if visit.chosen else _PHASES.get(visit.place, "")
+        if phase and phase not in self._reached:
+            self._reached = (*self._reached, phase)
+        return Scene(
+            pages.render(self.shown, self._observation),
+            done=bought is not None,
+            success=bought is not None and bought.success,
+            admissible=self._admissible(),
+            invalid=invalid,
+            anchor=self._anchor(),
+            milestones=self._reached,
+            rewards={**_NOTHING},
+            feedback=feedback,
+            info=None if bought is None else {"score": 100 * bought.reward, "grade": bought.details},
+        )
+
+    def _anchor(self) -> str:
         """The true state: in faithful text two states with different options look the same."""
         visit = self._visit
         where = "start" if visit.place == "start" else f"{visit.query}|{visit.draw}|{visit.page}"
-        return f"{goal.key}|{visit.place}|{where}|{visit.product}|{visit.sub}|{dict(sorted(visit.chosen))}"
+        return f"{self._goal.key}|{visit.place}|{where}|{visit.product}|{visit.sub}|{dict(sorted(visit.chosen))}"
 
-    def _admissible(self, goal: Goal, page: Page) -> list[str]:
+    def _admissible(self) -> list[str]:
         if self._visit.place == "start":
-            words = " ".join(goal.text.replace("[", " ").split())[:LONGEST_QUERY]
+            words = " ".join(self._goal.text.replace("[", " ").split())[:LONGEST_QUERY]
             return [f"search[{'<your query>' if self._settings[4] == 'faithful' else words}]"]
-        return [f"click[{text}]" for text in page.clickables if pages.can_be_clicked(text)]
+        return [f"click[{text}]" for text in self.shown.clickables if pages.can_be_clicked(text)]
 
 
 def _path(path: Path | None) -> Path | None:

@@ -1,30 +1,28 @@
-"""The grade of a sandbox: measured by a probe that runs inside it like any program, never assumed."""
+"""The grade of a bubblewrap sandbox: measured by a probe that runs inside it like any program, never assumed."""
 
 from __future__ import annotations
 
-import json
 import platform
-from typing import Any
 
 from agentrl_sandboxes.bubblewrap.sandbox import BubblewrapSandbox
-from agentrl_sandboxes.supervised.probe import apart, probe
+from agentrl_sandboxes.inside.messages import Facts
+from agentrl_sandboxes.supervised.probe import probe
 
 
-def measure(sandbox: BubblewrapSandbox, facts: dict[str, Any], version: str) -> dict[str, Any]:
-    """JSON-able. `facts` are the warden's; what they claim of the program is checked against the probe."""
-    seen = json.loads(probe(sandbox))
-    status, outside = seen["status"], sandbox.host_identity()
-    own = apart(seen["namespaces"])
+def measure(sandbox: BubblewrapSandbox, facts: Facts, version: str) -> dict[str, object]:
+    """JSON-able. `facts` are the manager's; what they claim of the program is checked against the probe."""
+    inside, outside = probe(sandbox), sandbox.host_identity()
+    own = inside.own_namespaces
     return {
         "sandbox": "bubblewrap",
-        "level": "namespaces" if len(own) == len(seen["namespaces"]) and status["Seccomp"] == "2" else "process",
+        "level": "namespaces" if len(own) == len(inside.namespaces) and inside.filtered else "process",
         "namespaces": own,
-        "uid": {"inside": int(status["Uid"].split()[0]), "host": outside["uid"], "groups": outside["groups"]},
-        "capabilities": status["CapEff"],
-        "no_new_privileges": status["NoNewPrivs"] == "1",
-        "seccomp": facts["seccomp"][sandbox.spec.profile] if status["Seccomp"] == "2" else None,
-        "network": "none" if seen["interfaces"] == ["lo"] and "net" in own else ", ".join(seen["interfaces"]),
-        "limits": _limits(facts),
+        "uid": {"inside": inside.uid, "host": outside["uid"], "groups": outside["groups"]},
+        "capabilities": inside.capabilities,
+        "no_new_privileges": inside.no_new_privileges,
+        "seccomp": facts["seccomp"][sandbox.spec.profile] if inside.filtered else None,
+        "network": inside.network if "net" in own else ", ".join(inside.interfaces),
+        "limits": _limits(facts["cgroup"]),
         "files": "overlay in memory" if facts["overlay"] else "copies in memory",
         "system": "read-only, own inodes"
         if facts["overlay"]
@@ -36,8 +34,8 @@ def measure(sandbox: BubblewrapSandbox, facts: dict[str, Any], version: str) -> 
     }
 
 
-def _limits(facts: dict[str, Any]) -> dict[str, str]:
-    memory, pids = facts["cgroup"].get("memory"), facts["cgroup"].get("pids")
+def _limits(cgroup: dict[str, str]) -> dict[str, str]:
+    memory, pids = cgroup.get("memory"), cgroup.get("pids")
     return {
         "wall": "supervisor",
         "cpu": "supervisor, checked every 0.1 s; rlimit per process",

@@ -1,4 +1,4 @@
-"""Which frozen layers of files are still needed, and which uid they belong to."""
+"""Which frozen layers of files are still in use, and which uid they belong to."""
 
 from __future__ import annotations
 
@@ -10,80 +10,82 @@ from collections.abc import Sequence
 from agentrl import SandboxFault, SandboxSnapshot
 
 
-class Identities:
-    """Lends uids; sandboxes that share files (forks) share one."""
+class UidPool:
+    """The uids of sandboxes, counted: sandboxes that share files (forks) share one."""
 
     def __init__(self, first: int, count: int) -> None:
         self._free = deque(range(first, first + count))
         self._holders: Counter[int] = Counter()
         self._lock = threading.RLock()  # a snapshot may be collected while this thread holds it
 
-    def lend(self) -> int:
-        """A uid that nobody holds."""
+    def acquire(self) -> int:
+        """A uid that nobody holds. Raises SandboxFault when all are in use."""
         with self._lock:
             if not self._free:
-                raise SandboxFault(f"all {len(self._holders)} uids for sandboxes are taken; close some sandboxes")
-            identity = self._free.popleft()
-            self._holders[identity] = 1
-            return identity
+                raise SandboxFault(f"all {len(self._holders)} uids for sandboxes are in use; close some sandboxes")
+            uid = self._free.popleft()
+            self._holders[uid] = 1
+            return uid
 
-    def hold(self, identity: int) -> int:
-        """One more holder of a uid that is lent already."""
+    def retain(self, uid: int) -> int:
+        """One more holder of a uid that is in use already."""
         with self._lock:
-            self._holders[identity] += 1
-            return identity
+            self._holders[uid] += 1
+            return uid
 
-    def give_back(self, identity: int) -> None:
+    def release(self, uid: int) -> None:
         """One holder less."""
         with self._lock:
-            self._holders[identity] -= 1
-            if not self._holders[identity]:
-                del self._holders[identity]
-                self._free.append(identity)
+            self._holders[uid] -= 1
+            if not self._holders[uid]:
+                del self._holders[uid]
+                self._free.append(uid)
 
 
-class LayerBook:
-    """Counts who needs each frozen layer; those that nobody needs any more wait in `dead` to be freed."""
+class LayerCounts:
+    """Counts the users of each frozen layer; those without any wait until somebody asks a worker to free them."""
 
     def __init__(self) -> None:
-        self._needed: Counter[str] = Counter()
-        self._dead: list[str] = []
+        self._users: Counter[str] = Counter()
+        self._unused: list[str] = []
         self._lock = threading.RLock()  # as above
 
-    def hold(self, layers: Sequence[str]) -> None:
+    def retain(self, layers: Sequence[str]) -> None:
+        """One more user of each."""
         with self._lock:
-            self._needed.update(layers)
+            self._users.update(layers)
 
     def release(self, layers: Sequence[str]) -> None:
+        """One user less of each."""
         with self._lock:
             for layer in layers:
-                self._needed[layer] -= 1
-                if not self._needed[layer]:
-                    del self._needed[layer]
-                    self._dead.append(layer)
+                self._users[layer] -= 1
+                if not self._users[layer]:
+                    del self._users[layer]
+                    self._unused.append(layer)
 
-    def dead(self) -> list[str]:
-        """Take over the layers that are to be freed."""
+    def take_unused(self) -> list[str]:
+        """The layers that are to be freed now, by whoever calls this."""
         with self._lock:
-            found, self._dead = self._dead, []
-            return found
+            unused, self._unused = self._unused, []
+            return unused
 
-    def still_dead(self, layers: Sequence[str]) -> None:
+    def return_unused(self, layers: Sequence[str]) -> None:
         """They could not be freed: somebody else will."""
         with self._lock:
-            self._dead += layers
+            self._unused += layers
 
 
 class LayerSnapshot(SandboxSnapshot):
     """A stack of frozen layers, kept alive by this object."""
 
-    def __init__(self, stack: Sequence[str], identity: int, book: LayerBook, identities: Identities) -> None:
-        self.stack, self.identity = tuple(stack), identity
-        book.hold(self.stack)
-        identities.hold(identity)
-        weakref.finalize(self, _let_go, book, self.stack, identities, identity)
+    def __init__(self, stack: Sequence[str], uid: int, layers: LayerCounts, uids: UidPool) -> None:
+        self.stack, self.uid = tuple(stack), uid
+        layers.retain(self.stack)
+        uids.retain(uid)
+        weakref.finalize(self, _release, layers, self.stack, uids, uid)
 
 
-def _let_go(book: LayerBook, stack: Sequence[str], identities: Identities, identity: int) -> None:
-    book.release(stack)
-    identities.give_back(identity)
+def _release(layers: LayerCounts, stack: Sequence[str], uids: UidPool, uid: int) -> None:
+    layers.release(stack)
+    uids.release(uid)

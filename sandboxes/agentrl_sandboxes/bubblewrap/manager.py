@@ -1,4 +1,4 @@
-"""The near side of the warden and its keepers: starts them, asks them, and notices when they are gone."""
+"""This process's side of the manager and its workers: starts them, asks them, and notices when they are gone."""
 
 from __future__ import annotations
 
@@ -11,46 +11,36 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agentrl import ConfigError, SandboxFault
+from agentrl_sandboxes.inside.messages import Answer, Facts, Request, Settings
 
-_ROOM = str(Path(__file__).resolve().parents[2])
-_START = f"import sys; sys.path.insert(0, {_ROOM!r}); from agentrl_sandboxes.inside import warden; sys.path.remove({_ROOM!r}); warden.main()"
+_PACKAGES = str(Path(__file__).resolve().parents[2])
+_START = (
+    f"import sys; sys.path.insert(0, {_PACKAGES!r}); from agentrl_sandboxes.inside import launcher; "
+    f"sys.path.remove({_PACKAGES!r}); launcher.main()"
+)
 _START_S, _ANSWER_S = 30.0, 120.0
 _OLDEST_PYTHON = (3, 9)
+_MANAGED_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
-@dataclass(frozen=True)
-class WardenSettings:
-    """What a warden is started with; crosses the process border as JSON."""
-
-    bwrap: str
-    python: str
-    python_folders: tuple[str, ...]
-    preload: tuple[str, ...]
-    overlay: bool
-    cgroups: bool
-    folder: str
-
-
-class Keeper:
-    """One keeper process, asked through a socket. Requests wait for each other."""
+class Worker:
+    """One worker process, asked through a socket. Requests wait for each other."""
 
     def __init__(self, sock: socket.socket, name: str) -> None:
         self.name = name
-        self.next_id: int | None = None  # what it has made namespaces ahead for
+        self.next_id: int | None = None  # the uid that it has made namespaces ahead for
         self._sock = sock
         self._lock = threading.Lock()
         sock.settimeout(_ANSWER_S)
 
-    def ask(self, do: str, **request: Any) -> tuple[dict[str, Any], list[int]]:
-        """The answer and the descriptors that came with it. Raises SandboxFault when the keeper fails or is gone."""
-        message = json.dumps({"do": do, **request}).encode()
+    def ask(self, request: Request) -> tuple[Answer, list[int]]:
+        """The answer and the descriptors that came with it. Raises SandboxFault when the worker fails or is gone."""
         with self._lock:
-            answer, fds = _exchange(self._sock, message, f"the keeper {self.name}")
+            answer, fds = _exchange(self._sock, json.dumps(request).encode(), f"the worker {self.name}")
         if "fault" in answer:
             raise SandboxFault(str(answer["fault"]))
         return answer, fds
@@ -64,45 +54,30 @@ class Keeper:
         self._sock.close()
 
 
-class Warden:
-    """One warden process, started on construction."""
+class Manager:
+    """One manager process, started on construction. Raises SandboxFault when it does not come up."""
 
-    def __init__(self, settings: WardenSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 it lives as long as the warden
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 it lives as long as the manager
         self._lock = threading.Lock()
         self._sock = ours
         with theirs:
             self._process = subprocess.Popen(
-                [settings.python, "-I", "-c", _START],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-                cwd="/",
-                start_new_session=True,
-            )
-        ours.settimeout(_START_S)
-        try:
-            facts, _ = _exchange(ours, json.dumps(asdict(settings)).encode(), "the warden")
-        except SandboxFault as fault:
-            self.close()
-            raise SandboxFault(f"{fault} {self._last_words()}") from None
-        if "fault" in facts:
-            self.close()
-            raise SandboxFault(f"no sandbox can be made here: {facts['fault']}")
-        ours.settimeout(_ANSWER_S)
-        self.facts: dict[str, Any] = facts
+                [settings.python, "-I", "-c", _START], stdin=theirs.fileno(), stdout=subprocess.DEVNULL,
+                stderr=self._errors, env=_MANAGED_ENVIRONMENT, cwd="/", start_new_session=True,
+            )  # fmt: skip
+        self.facts: Facts = self._handshake(settings)
         self.pid = self._process.pid
         self.owner = os.getpid()
 
-    def hire(self) -> Keeper:
-        """A new keeper."""
+    def start_worker(self) -> Worker:
+        """A new worker."""
         with self._lock:
-            answer, fds = _exchange(self._sock, b'{"do": "keeper"}', f"the warden (process {self.pid})")
+            answer, fds = _exchange(self._sock, b'{"do": "worker"}', f"the manager (process {self.pid})")
         if "fault" in answer or not fds:
-            raise SandboxFault(f"the warden could not start a keeper: {answer}")
-        return Keeper(socket.socket(fileno=fds[0]), answer["name"])
+            raise SandboxFault(f"the manager could not start a worker: {answer}")
+        return Worker(socket.socket(fileno=fds[0]), answer["name"])
 
     def alive(self) -> bool:
         """Whether it is still there; it never speaks first."""
@@ -117,48 +92,66 @@ class Warden:
             self._process.kill()
             self._process.wait()
 
-    def _last_words(self) -> str:
+    def _handshake(self, settings: Settings) -> Any:
+        """Settings there, facts back."""
+        self._sock.settimeout(_START_S)
+        try:
+            facts, _ = _exchange(self._sock, json.dumps(settings._asdict()).encode(), "the manager")
+        except SandboxFault as fault:
+            self.close()
+            raise SandboxFault(f"{fault} {self._error_output()}") from None
+        if "fault" in facts:
+            self.close()
+            raise SandboxFault(f"no sandbox can be made here: {facts['fault']}")
+        self._sock.settimeout(_ANSWER_S)
+        return facts
+
+    def _error_output(self) -> str:
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")[-2000:].strip()
 
 
-def find_python(wanted: str) -> tuple[str, tuple[str, ...]]:
-    """The Python that runs in sandboxes, and the folders it needs. The system's own, if no other is wanted.
+def find_python(name: str) -> tuple[str, list[str]]:
+    """The Python that runs in sandboxes, and the folders it needs: the named one, or the system's own for "".
 
     Raises ConfigError for one that does not run or is too old.
     """
-    candidates = [wanted] if wanted else ["/usr/bin/python3", getattr(sys, "_base_executable", sys.executable)]
-    said = ""
+    candidates = [name] if name else ["/usr/bin/python3", getattr(sys, "_base_executable", sys.executable)]
+    reason = ""
     for candidate in candidates:
         path = shutil.which(candidate) or candidate
-        said = _python_facts(path)
-        if said.startswith("["):
-            version, folders = json.loads(said)
-            if tuple(version) >= _OLDEST_PYTHON:
-                return path, tuple(sorted({os.path.dirname(os.path.dirname(path)), *folders} - {"/", "/usr"}))
-            said = f"{path} is Python {version}, and at least {_OLDEST_PYTHON} is needed"
-    raise ConfigError(f"no Python for sandboxes: {said}. Name another with the setting `python`.")
+        output = _ask_python(path)
+        if not output.startswith("["):
+            reason = output
+            continue
+        version, folders = json.loads(output)
+        if tuple(version) >= _OLDEST_PYTHON:
+            return path, sorted({os.path.dirname(os.path.dirname(path)), *folders} - {"/", "/usr"})
+        reason = f"{path} is Python {version}, and at least {_OLDEST_PYTHON} is needed"
+    raise ConfigError(f"no Python for sandboxes: {reason}. Name another with the setting `python`.")
 
 
-def _python_facts(path: str) -> str:
+def _ask_python(path: str) -> str:
+    """Its version and the folders of its files as JSON, or a sentence that says why it does not run."""
     code = "import json, sys; print(json.dumps([sys.version_info[:2], [sys.prefix, sys.base_prefix]]))"
     try:
-        done = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, timeout=20, check=False)
+        ended = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{path} does not run: {error}"
-    return done.stdout.strip() or f"{path} does not run: {done.stderr.strip()[-300:]}"
+    return ended.stdout.strip() or f"{path} does not run: {ended.stderr.strip()[-300:]}"
 
 
-def _exchange(sock: socket.socket, message: bytes, who: str) -> tuple[dict[str, Any], list[int]]:
+def _exchange(sock: socket.socket, message: bytes, whom: str) -> tuple[Any, list[int]]:
+    """One message there, one back, with the descriptors that come along."""
     try:
         sock.send(message)
         answer, fds, _, _ = socket.recv_fds(sock, 2**17, 1)
     except TimeoutError as error:
-        raise SandboxFault(f"{who} did not answer in {sock.gettimeout():g} s") from error
+        raise SandboxFault(f"{whom} did not answer in {sock.gettimeout():g} s") from error
     except OSError as error:
-        raise SandboxFault(f"{who} is gone: {error}") from error
+        raise SandboxFault(f"{whom} is gone: {error}") from error
     if not answer:
-        raise SandboxFault(f"{who} ended unexpectedly")
+        raise SandboxFault(f"{whom} ended unexpectedly")
     for fd in fds:
         os.set_inheritable(fd, False)
     return json.loads(answer), list(fds)

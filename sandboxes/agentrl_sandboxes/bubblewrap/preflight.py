@@ -70,7 +70,7 @@ def _try(bwrap: str) -> str:
     """What bubblewrap complains of when it is run as sandboxes run it: by an ordinary user."""
     ids = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
     try:
-        done = subprocess.run([bwrap, *_TRIAL], capture_output=True, text=True, timeout=20, check=False, **ids)  # type: ignore[call-overload]
+        ended = subprocess.run([bwrap, *_TRIAL], capture_output=True, text=True, timeout=20, check=False, **ids)  # type: ignore[call-overload]
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return "" if done.returncode == 0 else done.stderr.strip()[-300:] or f"exit code {done.returncode}"
+    return "" if ended.returncode == 0 else ended.stderr.strip()[-300:] or f"exit code {ended.returncode}"

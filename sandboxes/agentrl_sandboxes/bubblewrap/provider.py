@@ -8,13 +8,12 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import Any
 
 from agentrl import ConfigError, SandboxProvider, SandboxSpec
 from agentrl_sandboxes.bubblewrap import grade, preflight, reaper
-from agentrl_sandboxes.bubblewrap.keepers import Keepers, Settings
-from agentrl_sandboxes.bubblewrap.manager import Keeper
-from agentrl_sandboxes.bubblewrap.sandbox import BubblewrapSandbox
+from agentrl_sandboxes.bubblewrap.manager import Worker
+from agentrl_sandboxes.bubblewrap.sandbox import BubblewrapSandbox, Maker
+from agentrl_sandboxes.bubblewrap.workers import Options, Workers
 from agentrl_sandboxes.supervised.jobs import PRELOAD
 
 
@@ -37,15 +36,16 @@ class Bubblewrap(SandboxProvider):
     ) -> None:
         """`python`: the interpreter in sandboxes (default: the system's). `preload`: modules it has imported already.
 
-        `warm`: how many idle keepers are kept. Without `overlay` or `cgroups` the weaker forms are used that other
+        `warm`: how many idle workers are kept. Without `overlay` or `cgroups` the weaker forms are used that other
         machines would fall back to; the grade says which are in use.
         """
         self._bwrap = bwrap
-        self._keepers = Keepers(Settings(python, tuple(preload), bwrap, warm, overlay, cgroups))
+        self._workers = Workers(Options(python, tuple(preload), bwrap, warm, overlay, cgroups))
+        self._maker = Maker(self._workers, self.abilities, self.adopt, self.measure)
         self._lock = threading.Lock()
         self._building = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
         self._open: weakref.WeakSet[BubblewrapSandbox] = weakref.WeakSet()
-        self._measured: dict[str, dict[str, Any]] = {}
+        self._measured: dict[str, dict[str, object]] = {}
 
     def create(self, spec: SandboxSpec | None = None) -> BubblewrapSandbox:
         spec = spec or SandboxSpec()
@@ -54,13 +54,13 @@ class Bubblewrap(SandboxProvider):
             raise ConfigError(f"the root {spec.root!r} of a sandbox is not a directory")
         if spec.root:
             spec = dataclasses.replace(spec, root=os.path.abspath(spec.root))
-        keeper = self._keepers.hire()
-        identity, keeper.next_id = keeper.next_id, None
-        return self._make(keeper, spec, self._keepers.identities.lend() if identity is None else identity, ())
+        worker = self._workers.acquire()
+        uid, worker.next_id = worker.next_id, None
+        return self._make(worker, spec, self._workers.uids.acquire() if uid is None else uid, ())
 
-    def adopt(self, spec: SandboxSpec, identity: int, stack: Sequence[str]) -> BubblewrapSandbox:
+    def adopt(self, spec: SandboxSpec, uid: int, stack: Sequence[str]) -> BubblewrapSandbox:
         """A sandbox that begins with frozen files, and has the uid that they belong to."""
-        return self._make(self._keepers.hire(), spec, self._keepers.identities.hold(identity), stack)
+        return self._make(self._workers.acquire(), spec, self._workers.uids.retain(uid), stack)
 
     def obstacle(self) -> str:
         return preflight.obstacle(self._bwrap)
@@ -69,42 +69,39 @@ class Bubblewrap(SandboxProvider):
         return reaper.reap()
 
     def close(self) -> None:
-        self._keepers.refuse()
+        self._workers.refuse()
         with self._lock:
             sandboxes = list(self._open)
         for sandbox in sandboxes:
             sandbox.close()
-        self._keepers.close()
+        self._workers.close()
 
     @property
     def family(self) -> str:
         """Names the folder and the control groups of this provider's processes on this machine; see `reaper`."""
-        return str(self._keepers.facts()["family"])
+        return str(self._workers.facts()["family"])
 
-    def measure(self, sandbox: BubblewrapSandbox) -> dict[str, Any]:
+    def measure(self, sandbox: BubblewrapSandbox) -> dict[str, object]:
         """The grade, measured once per profile and root: nothing else changes what is enforced."""
         key = f"{sandbox.spec.profile}:{sandbox.spec.root}"
         if key not in self._measured:
-            self._measured[key] = grade.measure(sandbox, self._keepers.facts(), self._version())
+            self._measured[key] = grade.measure(sandbox, self._workers.facts(), self._version())
         return {**self._measured[key], "profile": sandbox.spec.profile}
 
-    def _make(self, keeper: Keeper, spec: SandboxSpec, identity: int, base: Sequence[str]) -> BubblewrapSandbox:
+    def _make(self, worker: Worker, spec: SandboxSpec, uid: int, base: Sequence[str]) -> BubblewrapSandbox:
         try:
             with self._building:  # more at once would only make each of them slower
-                sandbox = BubblewrapSandbox(
-                    self._keepers, keeper, spec, identity, base,
-                    abilities=self.abilities, fork=self.adopt, measure=self.measure,
-                )  # fmt: skip
+                sandbox = BubblewrapSandbox(self._maker, worker, spec, uid, base)
         except BaseException:
-            self._keepers.discard(keeper)
-            self._keepers.identities.give_back(identity)
+            self._workers.discard(worker)
+            self._workers.uids.release(uid)
             raise
         with self._lock:
             self._open.add(sandbox)
         return sandbox
 
     def _version(self) -> str:
-        done = subprocess.run(
+        ended = subprocess.run(
             [preflight.find_bwrap(self._bwrap), "--version"], capture_output=True, text=True, check=False
         )
-        return done.stdout.strip()
+        return ended.stdout.strip()

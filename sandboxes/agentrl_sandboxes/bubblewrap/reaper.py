@@ -15,39 +15,40 @@ _FOLDERS = ("/run", "/dev/shm", "/tmp")
 
 
 def reap() -> list[str]:
-    """Remove everything of families whose porter is gone; a line for each. What living processes use is not touched."""
+    """Remove everything of families whose launcher is gone; a line for each. What living processes use is not touched."""
     parents = cgroups.find_parents()
-    said = []
+    lines = []
     for family in _families(parents):
-        if _lives(family):
+        if _alive(family):
             continue
         killed = sum(_kill_members(os.path.join(parent.path, family)) for parent in parents.values())
         left = cgroups.remove_family(parents, family)
-        for path in (Path(folder, family) for folder in _state_folders()):
+        for path in (Path(folder, family) for folder in state_folders()):
             try:
                 path.rmdir()  # what was in it was mounted in a namespace that is gone
             except FileNotFoundError:
                 continue
             except OSError as error:
                 left.append(f"{path} ({error.strerror})")
-        said.append(f"{family}: {killed} processes killed, left: {', '.join(left) or 'nothing'}")
-    return said
+        lines.append(f"{family}: {killed} processes killed, left: {', '.join(left) or 'nothing'}")
+    return lines
 
 
 def _families(parents: dict[str, cgroups.Parent]) -> list[str]:
-    found = set()
-    for folder in (*_state_folders(), *(parent.path for parent in parents.values())):
+    families = set()
+    for folder in (*state_folders(), *(parent.path for parent in parents.values())):
         with contextlib.suppress(OSError):
-            found |= {name for name in os.listdir(folder) if _FAMILY.fullmatch(name)}
-    return sorted(found)
+            families |= {name for name in os.listdir(folder) if _FAMILY.fullmatch(name)}
+    return sorted(families)
 
 
-def _state_folders() -> list[str]:
+def state_folders() -> list[str]:
+    """Where managers may have left a folder."""
     return [folder for folder in (*_FOLDERS, os.environ.get("XDG_RUNTIME_DIR", "")) if folder]
 
 
-def _lives(family: str) -> bool:
-    """Whether the porter is there still: the same process id, started at the same time."""
+def _alive(family: str) -> bool:
+    """Whether the launcher is still there: the same process id, started at the same time."""
     match = _FAMILY.fullmatch(family)
     if match is None:
         return True  # not ours

@@ -1,80 +1,67 @@
-"""One bubblewrap sandbox: cells to run programs in, a workspace of layers, and the keeper that holds both."""
+"""One bubblewrap sandbox: supervisors to run programs, a workspace of layers, and the worker that holds both."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from agentrl import (
-    ConfigError,
-    DataError,
-    SandboxFault,
-    SandboxSnapshot,
-    SandboxSpec,
-)
-from agentrl_sandboxes.bubblewrap.keepers import Keepers
+from agentrl import ConfigError, DataError, SandboxFault, SandboxSnapshot, SandboxSpec
 from agentrl_sandboxes.bubblewrap.layers import LayerSnapshot
-from agentrl_sandboxes.bubblewrap.manager import Keeper
-from agentrl_sandboxes.supervised.jobs import environment, job_limits, read_result
-from agentrl_sandboxes.supervised.sandbox import CellSandbox
-from agentrl_sandboxes.supervised.supervisor import Cell, CellGone
+from agentrl_sandboxes.bubblewrap.manager import Worker
+from agentrl_sandboxes.bubblewrap.workers import Workers
+from agentrl_sandboxes.inside.messages import WRITABLE, Answer, Request
+from agentrl_sandboxes.supervised.jobs import enforced, environment, read_result
+from agentrl_sandboxes.supervised.sandbox import SupervisedSandbox
+from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone
 
-_PLACES = ("workspace", "tmp", "home/agent", "dev/shm")
-_LAYER_PLACES = {"workspace": "workspace", "tmp": "tmp", "home/agent": "home", "dev/shm": "shm"}
+
+@dataclass(frozen=True)
+class Maker:
+    """What a sandbox needs of whoever made it."""
+
+    workers: Workers
+    abilities: frozenset[str]
+    fork: Callable[[SandboxSpec, int, Sequence[str]], BubblewrapSandbox]  # uid and frozen layers to begin with
+    measure: Callable[[BubblewrapSandbox], dict[str, object]]  # the grade
 
 
-class BubblewrapSandbox(CellSandbox):
+class BubblewrapSandbox(SupervisedSandbox):
     """See `agentrl.Sandbox`; made by `Bubblewrap.create`."""
 
-    def __init__(
-        self,
-        keepers: Keepers,
-        keeper: Keeper,
-        spec: SandboxSpec,
-        identity: int,
-        base: Sequence[str],
-        *,
-        abilities: frozenset[str],
-        fork: Callable[[SandboxSpec, int, Sequence[str]], BubblewrapSandbox],
-        measure: Callable[[BubblewrapSandbox], dict[str, Any]],
-    ) -> None:
-        """`base`: frozen layers to begin with. `fork` makes a sandbox that begins with others; `measure` gives the grade."""
-        super().__init__(spec, abilities, warm=not spec.root)  # its library may be missing in another root
-        self._keepers, self._fork, self._measure = keepers, fork, measure
-        self._identity = identity
+    def __init__(self, maker: Maker, worker: Worker, spec: SandboxSpec, uid: int, base: Sequence[str]) -> None:
+        """`base`: frozen layers to begin with."""
+        super().__init__(spec, maker.abilities, warm=not spec.root)  # its library may be missing in another root
+        self._maker, self._worker, self._uid = maker, worker, uid
+        self._workers = maker.workers
+        self._layers, self._uids = self._workers.layers, self._workers.uids  # of the manager that runs now
         self._lowers: tuple[str, ...] = tuple(base)
-        self._keeper = keeper
-        self._book, self._identities = keepers.book, keepers.identities
-        self._book.hold(self._lowers)
+        self._layers.retain(self._lowers)
         try:
-            answer, fds = self._keeper.ask("open", **self._opening(base))
+            answer, fds = self._worker.ask(self._opening(base))
         except SandboxFault:
-            self._book.release(self._lowers)
+            self._layers.release(self._lowers)
             raise
-        self._idle.append(Cell(fds[0], answer["pid"], 0))
+        self._idle.append(Supervisor(fds[0], answer["pid"], 0))
 
-    def _opening(self, base: Sequence[str]) -> dict[str, Any]:
-        limits = job_limits(self.spec.limits, None)
-        limits["disk_bytes"] = int(self.spec.limits.disk_mib * 2**20)
+    def _opening(self, base: Sequence[str]) -> Request:
         return {
-            "id": self._identity,
+            "do": "open",
+            "id": self._uid,
             "root": self.spec.root,
             "profile": self.spec.profile,
-            "limits": limits,
+            "limits": enforced(self.spec.limits),
+            "disk_bytes": int(self.spec.limits.disk_mib * 2**20),
             "base": list(base),
             "ttl_s": self.spec.ttl_s,
-            "env": environment(self._keepers.python, self.spec.env),
+            "env": environment(self._workers.python, self.spec.env),
         }
 
     def snapshot(self) -> SandboxSnapshot:
-        with self._lock:
-            self._check_open()
-            stack = self._copied() if self._busy else self._frozen()
-            return LayerSnapshot(stack, self._identity, self._book, self._identities)
+        return self._snapshot()
 
     def restore(self, snapshot: SandboxSnapshot) -> None:
-        if not isinstance(snapshot, LayerSnapshot) or snapshot.identity != self._identity:
+        if not isinstance(snapshot, LayerSnapshot) or snapshot.uid != self._uid:
             raise ConfigError(
                 "this snapshot is of another sandbox: it can be restored there and in forks of it. "
                 "Move files between sandboxes with get_tree and put_tree."
@@ -82,9 +69,8 @@ class BubblewrapSandbox(CellSandbox):
         self._remount(list(snapshot.stack))
 
     def fork(self) -> BubblewrapSandbox:
-        snapshot = self.snapshot()
-        assert isinstance(snapshot, LayerSnapshot)
-        return self._fork(self.spec, self._identity, snapshot.stack)
+        snapshot = self._snapshot()  # keeps the layers until the new sandbox does
+        return self._maker.fork(self.spec, self._uid, snapshot.stack)
 
     def reset(self) -> None:
         self._remount(None)
@@ -93,80 +79,90 @@ class BubblewrapSandbox(CellSandbox):
         with contextlib.suppress(Exception):  # it was never opened, or the interpreter is going down
             self.close()
 
-    def host_identity(self) -> dict[str, Any]:
+    def host_identity(self) -> Answer:
         """`uid` and `groups` of the programs here as the host sees them."""
-        cell = self._take()
+        supervisor = self.take()
         try:
-            cell.greet()
-            return self._keeper.ask("whose", pid=cell.pid)[0]
+            supervisor.wait_ready()
+            return self._worker.ask({"do": "identity", "pid": supervisor.number})[0]
         finally:
-            self._put_back(cell)
+            self.put_back(supervisor)
 
-    def grade(self) -> dict[str, Any]:
-        return self._measure(self)
+    def grade(self) -> dict[str, object]:
+        return self._maker.measure(self)
 
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            cells = [*self._idle, *self._busy]
+            supervisors = [*self._idle, *self._busy]
             self._idle.clear()
-        for cell in cells:
-            cell.close()
-        self._book.release(self._lowers)
-        dead = self._book.dead()
+        for supervisor in supervisors:
+            supervisor.close()
+        self._layers.release(self._lowers)
+        unused = self._layers.take_unused()
         try:
-            self._keeper.ask("close", next_id=self._keepers.foresee(self._keeper), drop=dead)
-            self._keepers.take_back(self._keeper)
+            next_id = self._workers.reserve_next_id(self._worker)
+            self._worker.ask({"do": "close", "next_id": next_id, "drop": unused})
+            self._workers.release(self._worker)
         except SandboxFault:  # it is gone already, and what it kept with it
-            self._book.still_dead(dead)
-            self._keepers.discard(self._keeper)
-        self._identities.give_back(self._identity)
+            self._layers.return_unused(unused)
+            self._workers.discard(self._worker)
+        self._uids.release(self._uid)
 
-    def _end_cell(self, cell: Cell) -> dict[str, Any]:
-        return self._keeper.ask("end_cell", pid=cell.pid)[0]
+    def _end_supervisor(self, supervisor: Supervisor) -> Answer:
+        return self._worker.ask({"do": "end_supervisor", "pid": supervisor.number})[0]
 
-    def _new_cell(self, show: str = "") -> Cell:
-        answer, fds = self._keeper.ask("cell", show=show)
-        return Cell(fds[0], answer["pid"], self._generation)
+    def _new_supervisor(self, show: str = "") -> Supervisor:
+        """`show`: a layer that it sees below /mnt, too."""
+        answer, fds = self._worker.ask({"do": "supervisor", "show": show})
+        return Supervisor(fds[0], answer["pid"], self.generation)
 
-    def _frozen(self) -> list[str]:
-        answer, _ = self._keeper.ask("freeze")
-        if answer["ended"]:
-            self._drop_idle()
-        self._now_above(answer["lowers"])
-        return list(answer["stack"])
-
-    def _copied(self) -> list[str]:
-        """A frozen copy, made beside programs that are running and keep their files."""
-        answer, _ = self._keeper.ask("copy_layer")
-        cell = self._new_cell(show=answer["layer"])
-        pairs = [[f"/{place}", f"/mnt/{_LAYER_PLACES[place]}"] for place in _PLACES]
-        try:
-            header, data = cell.run(self._trusted_job("copy", 2**16), {"copy": pairs})
-        except CellGone as error:
-            raise SandboxFault(f"the snapshot failed: {error}") from error
-        finally:
-            cell.close()
-            self._keeper.ask("end_cell", pid=cell.pid)
-        result = read_result(header, data)
-        if not result.ok:
-            raise DataError(f"no snapshot: {result.stderr.text.strip() or result.status}")
-        return [answer["layer"]]
-
-    def _remount(self, stack: list[str] | None) -> None:
+    def _snapshot(self) -> LayerSnapshot:
         with self._lock:
             self._check_open()
-            self._generation += 1
-            self._drop_idle()
-            answer, _ = self._keeper.ask("remount", stack=stack)
-            self._now_above(answer["lowers"])
+            stack = self._copy() if self._busy else self._freeze()
+            return LayerSnapshot(stack, self._uid, self._layers, self._uids)
 
-    def _now_above(self, lowers: Sequence[str]) -> None:
-        self._book.hold(lowers)
-        self._book.release(self._lowers)
+    def _freeze(self) -> list[str]:
+        answer, _ = self._worker.ask({"do": "freeze"})
+        if answer["ended"]:
+            self._drop_idle()
+        self._stand_on(answer["lowers"])
+        return list(answer["stack"])
+
+    def _copy(self) -> list[str]:
+        """A frozen copy, made beside programs that are running and keep their files."""
+        layer = self._worker.ask({"do": "copy_layer"})[0]["layer"]
+        supervisor = self._new_supervisor(show=layer)
+        pairs = [(target, f"/mnt/{name}") for name, target in WRITABLE.items()]
+        try:
+            report, data = supervisor.run(self._own_job("copy", 2**16), {"copy": pairs})
+        except SupervisorGone as error:
+            raise SandboxFault(f"the snapshot failed: {error}") from error
+        finally:
+            supervisor.close()
+            self._end_supervisor(supervisor)
+        result = read_result(report, data)
+        if not result.ok:
+            raise DataError(f"no snapshot: {result.stderr.text.strip() or result.status}")
+        return [layer]
+
+    def _remount(self, stack: list[str] | None) -> None:
+        """Show these frozen layers, or for None those that the sandbox began with, below a new one."""
+        with self._lock:
+            self._check_open()
+            self.generation += 1
+            self._drop_idle()
+            answer, _ = self._worker.ask({"do": "remount", "stack": stack})
+            self._stand_on(answer["lowers"])
+
+    def _stand_on(self, lowers: Sequence[str]) -> None:
+        """Keep count of the frozen layers below, and have those freed that nobody uses any more."""
+        self._layers.retain(lowers)
+        self._layers.release(self._lowers)
         self._lowers = tuple(lowers)
-        dead = self._book.dead()
-        if dead:
-            self._keeper.ask("drop", layers=dead)
+        unused = self._layers.take_unused()
+        if unused:
+            self._worker.ask({"do": "drop", "drop": unused})

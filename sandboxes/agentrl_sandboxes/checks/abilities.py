@@ -10,25 +10,12 @@ from agentrl import (
     CheckFailed,
     CheckSkipped,
     ConfigError,
-    ExecResult,
     Sandbox,
-    SandboxLimits,
     SandboxProvider,
     SandboxSpec,
     require,
 )
-
-_LIMITS = SandboxLimits(wall_s=20, memory_mib=256, disk_mib=64)
-
-
-def _make(provider: SandboxProvider, ability: str) -> Sandbox:
-    if ability not in provider.abilities:
-        raise CheckSkipped(f"it does not say that it has {ability!r}")
-    return provider.create(SandboxSpec(limits=_LIMITS))
-
-
-def _text(result: ExecResult) -> str:
-    return (result.stdout.head + result.stdout.tail).decode()
+from agentrl_sandboxes.checks.common import LARGER, sandbox_with, text_of
 
 
 def what_is_not_declared_is_refused(provider: SandboxProvider) -> None:
@@ -38,7 +25,7 @@ def what_is_not_declared_is_refused(provider: SandboxProvider) -> None:
         "snapshot": lambda sandbox: sandbox.snapshot(),
         "fork": lambda sandbox: sandbox.fork(),
     }
-    with provider.create(SandboxSpec(limits=_LIMITS)) as sandbox:
+    with provider.create(SandboxSpec(limits=LARGER)) as sandbox:
         for ability in set(tries) - sandbox.abilities:
             try:
                 tries[ability](sandbox)
@@ -48,35 +35,35 @@ def what_is_not_declared_is_refused(provider: SandboxProvider) -> None:
 
 
 def variables_of_a_python_session_survive(provider: SandboxProvider) -> None:
-    with _make(provider, "python_session") as sandbox, sandbox.session("python") as session:
+    with sandbox_with(provider, "python_session") as sandbox, sandbox.session("python") as session:
         require(session.run("x = 20\ndef double(n): return 2 * n").ok, "a definition failed")
-        require(_text(session.run("print(double(x))\nx + 2")) == "40\n22\n", "variables are lost")
+        require(text_of(session.run("print(double(x))\nx + 2")) == "40\n22\n", "variables are lost")
         failed = session.run("x = 21\n1/0")
         require(failed.exit_code == 1 and "ZeroDivisionError" in failed.stderr.text, f"an exception gave {failed}")
-        require(_text(session.run("x")) == "21\n", "variables are lost after an exception")
+        require(text_of(session.run("x")) == "21\n", "variables are lost after an exception")
         require(session.run("import sys; sys.exit(4)").exit_code == 4, "sys.exit(4) is not exit code 4")
 
 
 def variables_of_a_shell_session_survive(provider: SandboxProvider) -> None:
-    with _make(provider, "shell_session") as sandbox, sandbox.session("shell") as session:
+    with sandbox_with(provider, "shell_session") as sandbox, sandbox.session("shell") as session:
         session.run("mkdir -p a/b; cd a/b; export E=exported; V='two words'; f() { echo \"f $1\"; }")
-        require(_text(session.run('pwd; echo "$E $V"; f x')).endswith("/a/b\nexported two words\nf x\n"), "lost")
+        require(text_of(session.run('pwd; echo "$E $V"; f x')).endswith("/a/b\nexported two words\nf x\n"), "lost")
         result = session.run("(exit 3)")
         require((result.status, result.exit_code) == ("exited", 3), f"seen: {result}")
         result = session.run("if true; then")
         require(result.exit_code != 0, "a syntax error is a success")
-        require(_text(session.run("cat; echo done")) == "done\n", "a call can read the next call")
+        require(text_of(session.run("cat; echo done")) == "done\n", "a call can read the next call")
 
 
 def jobs_of_a_shell_session_go_on(provider: SandboxProvider) -> None:
-    with _make(provider, "shell_session") as sandbox, sandbox.session("shell") as session:
+    with sandbox_with(provider, "shell_session") as sandbox, sandbox.session("shell") as session:
         session.run("(sleep 0.3; echo late > late) &")
         time.sleep(0.6)
-        require(_text(session.run("cat late")) == "late\n", "a job was ended with the call that began it")
+        require(text_of(session.run("cat late")) == "late\n", "a job was ended with the call that began it")
 
 
 def a_session_outlives_a_time_out_or_says_so(provider: SandboxProvider) -> str | None:
-    with _make(provider, "python_session") as sandbox, sandbox.session("python") as session:
+    with sandbox_with(provider, "python_session") as sandbox, sandbox.session("python") as session:
         session.run("x = 1")
         late = session.run("import time; time.sleep(30)", timeout_s=0.3)
         require(late.status == "timeout", f"seen: {late}")
@@ -85,85 +72,85 @@ def a_session_outlives_a_time_out_or_says_so(provider: SandboxProvider) -> str |
         deaf = session.run("import signal; signal.signal(2, signal.SIG_IGN)\nwhile 1: pass", timeout_s=0.3)
         require(deaf.status == "timeout", f"seen: {deaf}")
         last = session.run("print('alive')")
-        require(last.ok and _text(last) == "alive\n", f"the session cannot be used any more: {last}")
+        require(last.ok and text_of(last) == "alive\n", f"the session cannot be used any more: {last}")
         require("new" in deaf.reason, f"variables are lost without a word: {deaf.reason!r}")
         return "kept its variables" if after.ok else "started anew"
 
 
 def a_shell_session_outlives_a_time_out_or_says_so(provider: SandboxProvider) -> None:
-    with _make(provider, "shell_session") as sandbox, sandbox.session("shell") as session:
+    with sandbox_with(provider, "shell_session") as sandbox, sandbox.session("shell") as session:
         session.run("x=1")
         late = session.run("sleep 30", timeout_s=0.3)
         after = session.run("echo $x")
         require(late.status == "timeout", f"seen: {late}")
-        require(_text(after) == "1\n" or "new" in late.reason, f"lost without a word: {late}, {after}")
+        require(text_of(after) == "1\n" or "new" in late.reason, f"lost without a word: {late}, {after}")
         busy = session.run("while :; do :; done", timeout_s=0.3)
         require(busy.status == "timeout" and session.run("true").ok, "the session cannot be used any more")
 
 
 def a_session_that_ends_says_so(provider: SandboxProvider) -> None:
     for kind, code in (("python", "import os; os._exit(5)"), ("shell", "exit 5")):
-        with _make(provider, f"{kind}_session") as sandbox, sandbox.session(kind) as session:  # type: ignore[arg-type]
+        with sandbox_with(provider, f"{kind}_session") as sandbox, sandbox.session(kind) as session:  # type: ignore[arg-type]
             result = session.run(code)
             require(result.exit_code == 5 and "new" in result.reason, f"{kind}: {result}")
             require(session.run("print(1)" if kind == "python" else "true").ok, f"{kind}: no new session")
 
 
 def sessions_do_not_disturb_each_other(provider: SandboxProvider) -> None:
-    with _make(provider, "python_session") as sandbox, sandbox.session("python") as one:
+    with sandbox_with(provider, "python_session") as sandbox, sandbox.session("python") as one:
         two = sandbox.session("python")
         one.run("x = 1")
         two.run("x = 2")
         require(sandbox.exec("exit 0").ok and sandbox.python("print(1)").ok, "no run beside a session")
-        require(_text(one.run("x")) + _text(two.run("x")) == "1\n2\n", "sessions share variables")
+        require(text_of(one.run("x")) + text_of(two.run("x")) == "1\n2\n", "sessions share variables")
         two.close()
-        require(_text(one.run("x")) == "1\n", "closing one session ends the other")
+        require(text_of(one.run("x")) == "1\n", "closing one session ends the other")
 
 
 def a_snapshot_brings_files_back(provider: SandboxProvider) -> None:
-    with _make(provider, "snapshot") as sandbox:
+    with sandbox_with(provider, "snapshot") as sandbox:
         sandbox.exec("mkdir d; echo old > d/f; echo x > gone; ln -s d/f link; echo tmp > /tmp/t; chmod 750 d")
         first = sandbox.snapshot()
         sandbox.exec("echo new > d/f; rm gone; rm -r link; echo y > more; rm /tmp/t; mkdir gone; echo z > gone/z")
         second = sandbox.snapshot()
         for _ in range(2):
             sandbox.restore(first)
-            seen = _text(sandbox.exec("cat d/f gone link /tmp/t; ls; stat -c %a d"))
+            seen = text_of(sandbox.exec("cat d/f gone link /tmp/t; ls; stat -c %a d"))
             require(seen == "old\nx\nold\ntmp\nd\ngone\nlink\n750\n", f"after the first restore: {seen!r}")
             sandbox.restore(second)
-            seen = _text(sandbox.exec("cat d/f more gone/z; ls; ls /tmp"))
+            seen = text_of(sandbox.exec("cat d/f more gone/z; ls; ls /tmp"))
             require(seen == "new\ny\nz\nd\ngone\nmore\n", f"after the second restore: {seen!r}")
 
 
 def many_snapshots_can_be_taken(provider: SandboxProvider) -> None:
-    with _make(provider, "snapshot") as sandbox:
-        taken = []
+    with sandbox_with(provider, "snapshot") as sandbox:
+        snapshots = []
         for number in range(60):
             sandbox.put("number", str(number).encode())
-            taken.append(sandbox.snapshot())
+            snapshots.append(sandbox.snapshot())
         for number in (0, 30, 59, 12):
-            sandbox.restore(taken[number])
+            sandbox.restore(snapshots[number])
             require(sandbox.get("number") == str(number).encode(), f"snapshot {number} has {sandbox.get('number')!r}")
 
 
 def a_snapshot_can_be_taken_beside_a_session(provider: SandboxProvider) -> None:
-    with _make(provider, "snapshot") as sandbox:
+    with sandbox_with(provider, "snapshot") as sandbox:
         if "python_session" not in sandbox.abilities:
             raise CheckSkipped("it has no sessions")
         with sandbox.session("python") as session:
             session.run("x = 5; open('f', 'w').write('before')")
-            taken = sandbox.snapshot()
+            snapshot = sandbox.snapshot()
             session.run("open('f', 'w').write('after')")
-            require(_text(session.run("x")) == "5\n", "the snapshot ended the session")
+            require(text_of(session.run("x")) == "5\n", "the snapshot ended the session")
             require(sandbox.get("f") == b"after", "the session writes elsewhere now")
-            sandbox.restore(taken)
+            sandbox.restore(snapshot)
             require(sandbox.get("f") == b"before", "the snapshot has what was written after it")
             result = session.run("print('x' in globals())")
-            require(_text(result) == "False\n", "a session goes on after a restore")
+            require(text_of(result) == "False\n", "a session goes on after a restore")
 
 
 def a_fork_has_the_files_and_its_own_life(provider: SandboxProvider) -> None:
-    with _make(provider, "fork") as parent:
+    with sandbox_with(provider, "fork") as parent:
         parent.exec("mkdir d; echo same > d/f")
         with parent.fork() as child:
             child.exec("echo child > d/f; echo c > only-child")
@@ -181,16 +168,16 @@ def a_fork_has_the_files_and_its_own_life(provider: SandboxProvider) -> None:
 
 
 def forks_can_be_made_at_once(provider: SandboxProvider) -> None:
-    with _make(provider, "fork") as parent:
+    with sandbox_with(provider, "fork") as parent:
         parent.put("f", b"x")
-        made: list[Sandbox] = []
-        threads = [threading.Thread(target=lambda: made.append(parent.fork())) for _ in range(4)]
+        children: list[Sandbox] = []
+        threads = [threading.Thread(target=lambda: children.append(parent.fork())) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        require([child.get("f") for child in made] == [b"x"] * 4, "a fork made beside others lacks files")
-        for child in made:
+        require([child.get("f") for child in children] == [b"x"] * 4, "a fork made beside others lacks files")
+        for child in children:
             child.close()
 
 

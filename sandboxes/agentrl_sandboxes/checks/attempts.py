@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from agentrl import ExecResult, Sandbox, SandboxLimits, SandboxProvider, SandboxSpec
-from agentrl_sandboxes.checks.scene import Scene
+from agentrl_sandboxes.checks.canaries import Canaries
 
 GOT_OUT = 77
 LIMITS = SandboxLimits(
@@ -35,25 +35,25 @@ def mark():
 
 
 @dataclass
-class Stage:
-    """Where attempts are made: a provider, the canaries, and sandboxes made for one attempt."""
+class Target:
+    """What attempts are made at: a provider, the canaries, and the sandboxes of one attempt."""
 
     provider: SandboxProvider
-    scene: Scene
-    _made: list[Sandbox] = field(default_factory=list)
+    canaries: Canaries
+    _sandboxes: list[Sandbox] = field(default_factory=list)
 
     def sandbox(self, **limits: float) -> Sandbox:
         """A new sandbox with small limits."""
-        made = self.provider.create(SandboxSpec(limits=replace(LIMITS, **limits)))  # type: ignore[arg-type]
-        self._made.append(made)
-        return made
+        sandbox = self.provider.create(SandboxSpec(limits=replace(LIMITS, **limits)))  # type: ignore[arg-type]
+        self._sandboxes.append(sandbox)
+        return sandbox
 
     def clear(self) -> None:
         """Close what the attempt used, and mend what it broke."""
-        for sandbox in self._made:
+        for sandbox in self._sandboxes:
             sandbox.close()
-        self._made.clear()
-        self.scene.mend()
+        self._sandboxes.clear()
+        self.canaries.mend()
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class Attempt:
 
     kind: str
     name: str
-    run: Callable[[Stage], bool]
+    run: Callable[[Target], bool]
     control: Literal["naive", "root", "disposable"] = "naive"
     code: str = ""
-    needs: Callable[[Scene], str] = lambda scene: ""  # why it cannot be seen to succeed on this machine
+    needs: Callable[[Canaries], str] = lambda canaries: ""  # why it cannot be seen to succeed on this machine
 
 
 def program(
@@ -78,41 +78,41 @@ def program(
     code: str,
     *,
     control: Literal["naive", "root", "disposable"] = "naive",
-    judge: Callable[[Stage, ExecResult], bool] | None = None,
-    needs: Callable[[Scene], str] = lambda scene: "",
+    check: Callable[[Target, ExecResult], bool] | None = None,
+    needs: Callable[[Canaries], str] = lambda canaries: "",
     timeout_s: float = 10.0,
     **limits: float,
 ) -> Attempt:
-    """An attempt that is one Python program; it says itself that it got out, unless `judge` looks from outside."""
+    """An attempt that is one Python program; it says itself that it got out, unless `check` looks from outside."""
 
-    def run(stage: Stage) -> bool:
-        result = stage.sandbox(**limits).python(PRELUDE + code, env=stage.scene.env, timeout_s=timeout_s)
-        return judge(stage, result) if judge is not None else result.exit_code == GOT_OUT
+    def run(target: Target) -> bool:
+        result = target.sandbox(**limits).python(PRELUDE + code, env=target.canaries.env, timeout_s=timeout_s)
+        return check(target, result) if check is not None else result.exit_code == GOT_OUT
 
     return Attempt(kind, name, run, control, PRELUDE + code, needs)
 
 
-def within(seconds: float, action: Callable[[], Any]) -> tuple[bool, Any]:
+def within(seconds: float, action: Callable[[], object]) -> tuple[bool, object]:
     """Whether the action ended in time, and what it returned; an exception is returned, too."""
-    box: list[Any] = []
+    results: list[object] = []
 
     def work() -> None:
         try:
-            box.append(action())
+            results.append(action())
         except Exception as error:  # whatever a stranger's sandbox raises is the answer that is looked at
-            box.append(error)
+            results.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(seconds)
-    return bool(box), box[0] if box else None
+    return bool(results), results[0] if results else None
 
 
-def survivors(stage: Stage, _: ExecResult) -> bool:
+def survivors(target: Target, _: ExecResult) -> bool:
     """Whether a process that carries the mark is still there a moment after the call."""
-    return bool(stage.scene.survivors())
+    return bool(target.canaries.survivors())
 
 
-def folder_changed(stage: Stage, _: ExecResult) -> bool:
+def folder_changed(target: Target, _: ExecResult) -> bool:
     """Whether something of the host was written."""
-    return stage.scene.changed()
+    return target.canaries.changed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agentrl import Sandbox, score_calls, score_tests
-from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Stage
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Target
 from agentrl_sandboxes.checks.naive import Naive
 
 GRADER = "tamper with the grader"
@@ -43,16 +43,16 @@ def _with_answer(name: str, files: dict[str, str], work: str = "", in_process: b
     Not `in_process`: tests that share a process with the agent's code cannot hold against this by their nature.
     """
 
-    def run(stage: Stage) -> bool:
-        agent = stage.sandbox()
+    def run(target: Target) -> bool:
+        agent = target.sandbox()
         agent.put_tree({path: text.encode() for path, text in files.items()})
         if work:
-            agent.python(PRELUDE + work, env=stage.scene.env)
-        if isinstance(stage.provider, Naive):
+            agent.python(PRELUDE + work, env=target.canaries.env)
+        if isinstance(target.provider, Naive):
             return _naive_score(agent) > 0
         scores: list[Callable[[], float]] = [
-            lambda: score_calls(stage.provider, agent, "solution.py", "add", _CALLS).fraction,
-            lambda: score_tests(stage.provider, agent, ["."], {"test_add.py": _TESTS}, _NAMES).fraction,
+            lambda: score_calls(target.provider, agent, "solution.py", "add", _CALLS).fraction,
+            lambda: score_tests(target.provider, agent, ["."], {"test_add.py": _TESTS}, _NAMES).fraction,
         ]
         return any(score() > 0 for score in (scores if in_process else scores[:1]))
 

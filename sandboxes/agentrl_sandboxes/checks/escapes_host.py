@@ -76,15 +76,15 @@ for name in os.listdir("/dev"):
             pass
 """,
         control="root",
-        needs=lambda scene: "" if _block_devices() else "no disk can be read in /dev of this machine",
+        needs=lambda canaries: "" if _block_devices() else "no disk can be read in /dev of this machine",
     ),
     program(
         WRITE,
         "create a file in a folder of the host",
         'open(E["CANARY_FOLDER"] + "/planted", "w")',
-        judge=folder_changed,
+        check=folder_changed,
     ),
-    program(WRITE, "overwrite a file of the host", 'open(E["CANARY_FILE"], "w").write("mine")', judge=folder_changed),
+    program(WRITE, "overwrite a file of the host", 'open(E["CANARY_FILE"], "w").write("mine")', check=folder_changed),
     program(
         WRITE,
         "move a file out of the workspace",
@@ -98,7 +98,7 @@ for move in (os.link, os.rename):
 import shutil
 shutil.copy("mine", E["CANARY_FOLDER"] + "/copied")
 """,
-        judge=folder_changed,
+        check=folder_changed,
     ),
     program(
         WRITE,

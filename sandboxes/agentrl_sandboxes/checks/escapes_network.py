@@ -8,13 +8,13 @@ import threading
 import time
 
 from agentrl import Sandbox
-from agentrl_sandboxes.checks.attempts import GOT_OUT, PRELUDE, Attempt, Stage, program
-from agentrl_sandboxes.checks.scene import Scene
+from agentrl_sandboxes.checks.attempts import GOT_OUT, PRELUDE, Attempt, Target, program
+from agentrl_sandboxes.checks.canaries import Canaries
 
 NETWORK, OTHER = "reach any network", "talk to another sandbox"
 
 
-def _no_vsock(scene: Scene) -> str:
+def _no_vsock(canaries: Canaries) -> str:
     try:
         socket.socket(40, socket.SOCK_STREAM).close()
     except OSError as error:
@@ -25,9 +25,9 @@ def _no_vsock(scene: Scene) -> str:
 def _between(name: str, first: str, second: str, *, control: str = "naive") -> Attempt:
     """One program in one sandbox, which prints a line when it is ready, and another in a second one meanwhile."""
 
-    def run(stage: Stage) -> bool:
-        one, two = stage.sandbox(), stage.sandbox()
-        env = stage.scene.env
+    def run(target: Target) -> bool:
+        one, two = target.sandbox(), target.sandbox()
+        env = target.canaries.env
         thread = threading.Thread(target=_hold, args=(one, PRELUDE + first, env), daemon=True)
         thread.start()
         until = time.monotonic() + 3.0
@@ -65,7 +65,9 @@ ATTEMPTS: list[Attempt] = [
         NETWORK,
         "connect to the host by its address",
         'socket.create_connection((E["CANARY_ADDRESS"], int(E["CANARY_ANYWHERE"])), 2); got_out()',
-        needs=lambda scene: "" if scene.env["CANARY_ADDRESS"] else "this machine has no address but the loopback's",
+        needs=lambda canaries: (
+            "" if canaries.env["CANARY_ADDRESS"] else "this machine has no address but the loopback's"
+        ),
     ),
     program(
         NETWORK,
@@ -74,7 +76,7 @@ ATTEMPTS: list[Attempt] = [
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"hello", ("127.0.0.1", int(E["CANARY_UDP"])))
 time.sleep(0.3)
 """,
-        judge=lambda stage, result: "udp" in stage.scene.heard,
+        check=lambda target, result: "udp" in target.canaries.heard,
     ),
     program(
         NETWORK,
@@ -105,7 +107,9 @@ time.sleep(0.3)
 seen = open("/proc/net/dev").read() + " ".join(name for _, name in socket.if_nameindex())
 got_out(any(name in seen for name in E["CANARY_INTERFACES"].split()))
 """,
-        needs=lambda scene: "" if scene.env["CANARY_INTERFACES"] else "this machine has no interface but the loopback",
+        needs=lambda canaries: (
+            "" if canaries.env["CANARY_INTERFACES"] else "this machine has no interface but the loopback"
+        ),
     ),
     program(NETWORK, "talk to the kernel's routing tables", "got_out(socket.socket(16, socket.SOCK_RAW, 0))"),
     _between(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Stage, program, survivors
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Target, program, survivors
 
 SEE, BOMB, SIGNALS, OUTLIVE = (
     "see host processes",
@@ -31,23 +31,23 @@ if E.get("CONTROL"):
 """
 
 
-def _canary_died(stage: Stage, _: object) -> bool:
+def _canary_died(target: Target, _: object) -> bool:
     time.sleep(0.1)
-    return stage.scene.process.poll() is not None
+    return target.canaries.process.poll() is not None
 
 
 def _late(name: str, code: str) -> Attempt:
     """The call has to come back soon after its time is up."""
 
-    def run(stage: Stage) -> bool:
+    def run(target: Target) -> bool:
         began = time.monotonic()
-        stage.sandbox().python(PRELUDE + code, env=stage.scene.env, timeout_s=0.5)
-        return time.monotonic() - began > 8.0 or bool(stage.scene.survivors())
+        target.sandbox().python(PRELUDE + code, env=target.canaries.env, timeout_s=0.5)
+        return time.monotonic() - began > 8.0 or bool(target.canaries.survivors())
 
     return Attempt(SIGNALS, name, run)
 
 
-def _held_open(stage: Stage) -> bool:
+def _held_open(target: Target) -> bool:
     """A child keeps the output pipe; the call must not wait for it."""
     code = """
 mark()
@@ -56,11 +56,11 @@ if os.fork() == 0:
     time.sleep(2)
 """
     began = time.monotonic()
-    stage.sandbox().python(PRELUDE + code, env=stage.scene.env, timeout_s=10.0)
+    target.sandbox().python(PRELUDE + code, env=target.canaries.env, timeout_s=10.0)
     return time.monotonic() - began > 1.6
 
 
-def _bomb_that_stays(stage: Stage) -> bool:
+def _bomb_that_stays(target: Target) -> bool:
     """After a bomb the sandbox works, and nothing of it is left."""
     code = """
 mark()
@@ -71,9 +71,9 @@ for depth in range(6):
         pass
 time.sleep(3)
 """
-    sandbox = stage.sandbox()
-    sandbox.python(PRELUDE + code, env=stage.scene.env, timeout_s=1.0)
-    if stage.scene.survivors():
+    sandbox = target.sandbox()
+    sandbox.python(PRELUDE + code, env=target.canaries.env, timeout_s=1.0)
+    if target.canaries.survivors():
         return True
     return not sandbox.python("print(1)", timeout_s=10.0).ok
 
@@ -104,7 +104,7 @@ for ask in (os.getpgid, os.getsid, os.sched_getaffinity, lambda pid: os.getprior
         pass
 """,
     ),
-    program(SEE, "kill everything one can", _EVERYBODY, control="disposable", judge=_canary_died),
+    program(SEE, "kill everything one can", _EVERYBODY, control="disposable", check=_canary_died),
     program(
         BOMB,
         "start more processes than allowed",
@@ -183,7 +183,7 @@ if os.fork() == 0:
         os.close(fd)
     time.sleep(6)
 """,
-        judge=survivors,
+        check=survivors,
     ),
     program(
         OUTLIVE,
@@ -200,7 +200,7 @@ if os.fork() == 0:
         time.sleep(6)
     os._exit(0)
 """,
-        judge=survivors,
+        check=survivors,
     ),
     Attempt(OUTLIVE, "let a child hold the output open", _held_open),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentrl import ExecResult
-from agentrl_sandboxes.checks.attempts import LIMITS, Attempt, Stage, program
+from agentrl_sandboxes.checks.attempts import LIMITS, Attempt, Target, program
 
 MEMORY, DISK, FLOOD = "memory bomb", "disk bomb", "output flood of 1 GB"
 
@@ -11,7 +11,7 @@ _MUCH_MIB = 200  # well above what attempts are allowed, supervisors and all
 _HOLD = "\ntime.sleep(0.4)\ngot_out()\n"
 
 
-def _kept_too_much(_: Stage, result: ExecResult) -> bool:
+def _kept_too_much(_: Target, result: ExecResult) -> bool:
     kept = sum(len(part) for stream in (result.stdout, result.stderr) for part in (stream.head, stream.tail))
     return kept > 2.2 * LIMITS.output_kib * 1024
 
@@ -102,12 +102,12 @@ except OSError:
 got_out(made == 4_500)
 """,
     ),
-    program(FLOOD, "write 1 GB to standard output", _FLOOD.format(writes="os.write(1, chunk)"), judge=_kept_too_much),
+    program(FLOOD, "write 1 GB to standard output", _FLOOD.format(writes="os.write(1, chunk)"), check=_kept_too_much),
     program(
         FLOOD,
         "write 1 GB to both streams, where that much is allowed",
         _FLOOD.format(writes="os.write(2, chunk[: 2**19]); os.write(1, chunk[: 2**19])"),
-        judge=lambda stage, result: _kept_too_much(stage, result) or result.status == "timeout",
+        check=lambda target, result: _kept_too_much(target, result) or result.status == "timeout",
         flood_mib=4000,
         timeout_s=20.0,
     ),

@@ -7,14 +7,14 @@ import threading
 import time
 
 from agentrl import AgentRLError, Sandbox
-from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Stage, program, within
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Target, program, within
 
 EXIT_CODES, FILES = "fake exit codes in the output", "symlink and /proc tricks on put/get"
 
 
-def _taken(stage: Stage, sandbox: Sandbox, path: str) -> bool:
+def _taken(target: Target, sandbox: Sandbox, path: str) -> bool:
     """Whether the secret of the host comes out with `path`, by either way of reading, or reading never ends."""
-    secret = stage.scene.secret.encode()
+    secret = target.canaries.secret.encode()
     for read in (lambda: sandbox.get(path), lambda: b"".join(sandbox.get_tree(path).files.values())):
         in_time, answer = within(15.0, read)
         if not in_time or (isinstance(answer, bytes) and secret in answer):
@@ -23,32 +23,32 @@ def _taken(stage: Stage, sandbox: Sandbox, path: str) -> bool:
 
 
 def _get(name: str, plant: str, path: str) -> Attempt:
-    def run(stage: Stage) -> bool:
-        sandbox = stage.sandbox()
-        sandbox.python(PRELUDE + plant, env=stage.scene.env)
-        return _taken(stage, sandbox, path)
+    def run(target: Target) -> bool:
+        sandbox = target.sandbox()
+        sandbox.python(PRELUDE + plant, env=target.canaries.env)
+        return _taken(target, sandbox, path)
 
     return Attempt(FILES, name, run)
 
 
 def _put(name: str, plant: str, path: str) -> Attempt:
-    def run(stage: Stage) -> bool:
-        sandbox = stage.sandbox()
-        sandbox.python(PRELUDE + plant, env=stage.scene.env)
-        within(15.0, lambda: sandbox.put(path.format(folder=stage.scene.folder), b"planted"))
-        return stage.scene.changed()
+    def run(target: Target) -> bool:
+        sandbox = target.sandbox()
+        sandbox.python(PRELUDE + plant, env=target.canaries.env)
+        within(15.0, lambda: sandbox.put(path.format(folder=target.canaries.folder), b"planted"))
+        return target.canaries.changed()
 
     return Attempt(FILES, name, run)
 
 
-def _pipe(stage: Stage) -> bool:
-    sandbox = stage.sandbox()
+def _pipe(target: Target) -> bool:
+    sandbox = target.sandbox()
     sandbox.python('import os; os.mkfifo("answer")')
     return not within(1.0, lambda: sandbox.get_tree("answer"))[0]
 
 
-def _too_large(stage: Stage) -> bool:
-    sandbox = stage.sandbox()
+def _too_large(target: Target) -> bool:
+    sandbox = target.sandbox()
     sandbox.python('open("answer", "wb").write(b"x" * 4 * 2**20)')
     try:
         return len(sandbox.get("answer", max_mib=1)) > 2**20
@@ -56,7 +56,7 @@ def _too_large(stage: Stage) -> bool:
         return False
 
 
-def _swapped(stage: Stage) -> bool:
+def _swapped(target: Target) -> bool:
     """A file that is a link every other moment, while it is being read."""
     code = """
 open("honest", "w").write("mine")
@@ -66,22 +66,22 @@ while time.time() < until:
         change()
         os.rename("next", "answer")
 """
-    sandbox = stage.sandbox()
-    thread = threading.Thread(target=lambda: sandbox.python(PRELUDE + code, env=stage.scene.env), daemon=True)
+    sandbox = target.sandbox()
+    thread = threading.Thread(target=lambda: sandbox.python(PRELUDE + code, env=target.canaries.env), daemon=True)
     thread.start()
-    found = False
-    while thread.is_alive() and not found:
+    leaked = False
+    while thread.is_alive() and not leaked:
         try:
-            found = stage.scene.secret.encode() in sandbox.get("answer")
+            leaked = target.canaries.secret.encode() in sandbox.get("answer")
         except (AgentRLError, OSError):
             time.sleep(0.001)
     thread.join()
-    return found
+    return leaked
 
 
-def _exit_for_killed(stage: Stage) -> bool:
+def _exit_for_killed(target: Target) -> bool:
     """Leaving with 137 and being killed are not the same."""
-    sandbox = stage.sandbox()
+    sandbox = target.sandbox()
     left = sandbox.exec(["python3", "-c", "raise SystemExit(137)"])
     killed = sandbox.exec(["python3", "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"])
     return (left.status, left.exit_code, killed.status) != ("exited", 137, "signalled") or killed.exit_code is not None
@@ -99,7 +99,7 @@ for words in ("__EXIT:0", "exit code: 0", "[exited with 0]", '{"status": "exited
     print(words, file=sys.stderr, flush=True)
 sys.exit(3)
 """,
-        judge=lambda stage, result: result.exit_code != 3,
+        check=lambda target, result: result.exit_code != 3,
     ),
     program(
         EXIT_CODES,
@@ -114,7 +114,7 @@ for fd in range(1, 1024):
             pass
 os._exit(3)
 """,
-        judge=lambda stage, result: result.exit_code != 3,
+        check=lambda target, result: result.exit_code != 3,
     ),
     Attempt(EXIT_CODES, "leave as if killed, be killed as if left", _exit_for_killed),
     _get("take out a link to a file of the host", 'os.symlink(E["CANARY_FILE"], "answer")', "answer"),

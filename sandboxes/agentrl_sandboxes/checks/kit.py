@@ -8,6 +8,7 @@ from functools import partial
 
 from agentrl import CheckFailed, CheckSkipped, ConfigError, Report, SandboxProvider, run_checks
 from agentrl_sandboxes.checks import (
+    abilities,
     escapes_grader,
     escapes_host,
     escapes_kernel,
@@ -15,14 +16,15 @@ from agentrl_sandboxes.checks import (
     escapes_processes,
     escapes_resources,
     escapes_results,
+    limits,
+    programs,
+    sandboxes,
 )
-from agentrl_sandboxes.checks.abilities import CHECKS as ABILITY_CHECKS
-from agentrl_sandboxes.checks.attempts import GOT_OUT, Attempt, Stage
-from agentrl_sandboxes.checks.contract import CHECKS as CONTRACT_CHECKS
+from agentrl_sandboxes.checks.attempts import GOT_OUT, Attempt, Target
+from agentrl_sandboxes.checks.canaries import Canaries
 from agentrl_sandboxes.checks.naive import Naive, run_disposable
-from agentrl_sandboxes.checks.scene import Scene
 
-CHECKS = {**CONTRACT_CHECKS, **ABILITY_CHECKS}
+CHECKS = {**programs.CHECKS, **limits.CHECKS, **sandboxes.CHECKS, **abilities.CHECKS}
 ATTEMPTS: list[Attempt] = [
     *escapes_host.ATTEMPTS,
     *escapes_processes.ATTEMPTS,
@@ -55,43 +57,43 @@ def check_provider(
         raise ConfigError(f"{name or provider.name} cannot be checked here: {obstacle}")
     chosen = CHECKS if contract else {}
     checks: dict[str, Callable[[], str | None]] = {title: partial(check, provider) for title, check in chosen.items()}
-    with Scene() as scene:
-        stage = Stage(provider, scene)
+    with Canaries() as canaries:
+        target = Target(provider, canaries)
         for attempt in attempts:
-            checks[f"escape: {attempt.kind}: {attempt.name}"] = partial(_held, stage, attempt)
+            checks[f"escape: {attempt.kind}: {attempt.name}"] = partial(_held, target, attempt)
         return run_checks("sandbox", name or provider.name, checks)
 
 
-def succeeds_unprotected(attempt: Attempt, scene: Scene) -> bool:
+def succeeds_unprotected(attempt: Attempt, canaries: Canaries) -> bool:
     """Make an attempt where nothing stops it, to see that it can succeed; one that would hurt, in a throw-away place.
 
     Raises PermissionError where that cannot be done on this machine.
     """
-    reason = attempt.needs(scene)
+    reason = attempt.needs(canaries)
     if reason:
         raise PermissionError(reason)
     if attempt.control != "naive" and os.geteuid() != 0:
         raise PermissionError("only root can do this, protected or not")
     if attempt.control == "disposable":
-        return run_disposable(attempt.code, scene.env) == GOT_OUT
-    stage = Stage(Naive(scene.descriptor), scene)
+        return run_disposable(attempt.code, canaries.env) == GOT_OUT
+    target = Target(Naive(canaries.descriptor), canaries)
     try:
-        return attempt.run(stage)
+        return attempt.run(target)
     finally:
-        stage.clear()
+        target.clear()
 
 
-def _held(stage: Stage, attempt: Attempt) -> str | None:
+def _held(target: Target, attempt: Attempt) -> str | None:
     try:
-        escaped = attempt.run(stage)
-        if escaped and _promises_nothing(stage):
+        escaped = attempt.run(target)
+        if escaped and _promises_nothing(target):
             raise CheckSkipped("it got out, and the grade says that nothing is promised")
     finally:
-        stage.clear()
+        target.clear()
     if escaped:
         raise CheckFailed("it got out")
     return None
 
 
-def _promises_nothing(stage: Stage) -> bool:
-    return bool(stage.sandbox().grade().get("level") == "none")
+def _promises_nothing(target: Target) -> bool:
+    return bool(target.sandbox().grade().get("level") == "none")

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from agentrl import Command, ExecResult, FileTree, Output, OutputStream, Sandbox, SandboxProvider, SandboxSpec
 
@@ -74,21 +73,21 @@ class NaiveSandbox(Sandbox):
             (self.folder / path).write_bytes(data)
 
     def get_tree(self, *paths: str, max_mib: float = 64.0, max_files: int = 10_000) -> FileTree:
-        found: dict[str, bytes] = {}
+        files: dict[str, bytes] = {}
         for path in paths or (".",):
             start = self.folder / path
             for file in start.rglob("*") if start.is_dir() else [start]:
                 if not file.is_dir():
-                    found[str(file.relative_to(self.folder) if file.is_relative_to(self.folder) else file)] = _read(
+                    files[str(file.relative_to(self.folder) if file.is_relative_to(self.folder) else file)] = _read(
                         file
                     )
-        return FileTree(found, {})
+        return FileTree(files, {})
 
     def reset(self) -> None:
         shutil.rmtree(self.folder)
         self.folder.mkdir()
 
-    def grade(self) -> dict[str, Any]:
+    def grade(self) -> dict[str, object]:
         return {"sandbox": "naive", "level": "none"}
 
     def close(self) -> None:
@@ -106,13 +105,13 @@ def run_disposable(code: str, env: Mapping[str, str], timeout_s: float = 20.0) -
     except FileNotFoundError as error:
         raise PermissionError("there is no program `unshare`") from error
     try:
-        code_seen = process.wait(timeout_s)
+        status = process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        code_seen = process.wait()
-    if code_seen == 1:
+        status = process.wait()
+    if status == 1:
         raise PermissionError("a disposable pid namespace cannot be made here (it needs root)")
-    return code_seen
+    return status
 
 
 def _read(file: Path) -> bytes:

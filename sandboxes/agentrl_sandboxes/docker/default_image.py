@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agentrl import ConfigError
 from agentrl_sandboxes.docker.daemon import Daemon
-from agentrl_sandboxes.inside import jail
+from agentrl_sandboxes.inside import rootfs
 
 REPOSITORY = "agentrl-sandbox"
 _PROGRAMS = """
@@ -25,7 +25,7 @@ readlink realpath sha256sum md5sum base64 nproc timeout setsid kill ps split pas
 """.split()  # noqa: SIM905 a list of 80 lines says no more
 _FOLDERS = ("dev", "etc", "home/agent", "proc", "root", "run", "sys", "tmp", "usr", "var", "workspace", "opt", "mnt")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_LEFT_OUT = re.compile(r"(^|/)(__pycache__|test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|config-[^/]*)(/|$)")
+_OMITTED = re.compile(r"(^|/)(__pycache__|test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|config-[^/]*)(/|$)")
 _ETC = ("localtime", "mime.types", "protocols", "services", "os-release", "ld.so.conf")
 
 
@@ -48,17 +48,17 @@ def ensure(daemon: Daemon) -> str:
 def archive() -> bytes:
     """A root directory as a tar archive: a shell, the usual small programs, the system's Python and what they need."""
     python, library = _python()
-    wanted = {path for name in _PROGRAMS if (path := shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin"))}
-    files = {os.path.realpath(path): path for path in wanted} | {python: python}
+    programs = {path for name in _PROGRAMS if (path := shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin"))}
+    files = {os.path.realpath(path): path for path in programs} | {python: python}
     modules = list(library.rglob("*.so"))
-    needed = _libraries([*files, *map(str, modules)])
+    libraries = _libraries([*files, *map(str, modules)])
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        _furnish(tar)
+        _add_folders(tar)
         added: set[str] = set()
-        for path in sorted({*files, *files.values(), *needed}):
+        for path in sorted({*files, *files.values(), *libraries}):
             _add(tar, path, added)
-        tar.add(library, arcname=_inside(library), filter=_kept)
+        tar.add(library, arcname=_inside(library), filter=_without_tests)
         for name in ("python3", "python"):
             _link(tar, f"usr/local/bin/{name}", python)
     return buffer.getvalue()
@@ -69,27 +69,27 @@ def _python() -> tuple[str, Path]:
     for candidate in ("/usr/bin/python3", getattr(sys, "_base_executable", sys.executable)):
         code = "import os, sys; print(os.path.realpath(sys.executable)); print(os.path.dirname(os.__file__))"
         if os.path.exists(candidate):
-            done = subprocess.run([candidate, "-I", "-c", code], capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                program, library = done.stdout.split("\n")[:2]
+            ended = subprocess.run([candidate, "-I", "-c", code], capture_output=True, text=True, check=False)
+            if ended.returncode == 0:
+                program, library = ended.stdout.split("\n")[:2]
                 return program, Path(library)
     raise ConfigError("no Python to make an image of; name an image that has one with the setting `image`")
 
 
 def _libraries(programs: list[str]) -> set[str]:
     """Shared libraries that these load, the loader included."""
-    done = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
-    return set(re.findall(r"(/\S+\.so\S*) \(0x", done.stdout))
+    ended = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
+    return set(re.findall(r"(/\S+\.so\S*) \(0x", ended.stdout))
 
 
-def _furnish(tar: tarfile.TarFile) -> None:
+def _add_folders(tar: tarfile.TarFile) -> None:
     for name in _FOLDERS:
         _folder(tar, name, 0o1777 if name == "tmp" else 0o755)
     _link(tar, "var/tmp", "/tmp")
     for name in _LINKS:
         if os.path.islink(f"/{name}"):
             _link(tar, name, os.readlink(f"/{name}"))
-    for name, text in jail.ETC.items():
+    for name, text in rootfs.ETC.items():
         _text(tar, f"etc/{name}", text.encode())
     for name in _ETC:
         if os.path.isfile(f"/etc/{name}"):
@@ -120,8 +120,8 @@ def _inside(path: str | Path) -> str:
     return text.lstrip("/")
 
 
-def _kept(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if _LEFT_OUT.search(info.name) else _plain(info)
+def _without_tests(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if _OMITTED.search(info.name) else _plain(info)
 
 
 def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -7,13 +7,12 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from agentrl import ConfigError, SandboxFault, SandboxProvider, SandboxSpec
 from agentrl_sandboxes.docker import default_image, grade, reaper
 from agentrl_sandboxes.docker.container import Build, Container
 from agentrl_sandboxes.docker.daemon import Daemon, need_library
-from agentrl_sandboxes.docker.sandbox import DockerSandbox
+from agentrl_sandboxes.docker.sandbox import DockerSandbox, Maker
 from agentrl_sandboxes.supervised.jobs import PRELOAD
 
 _IDLE_S = 600.0  # a container that was made ahead is not used after that
@@ -49,6 +48,7 @@ class Docker(SandboxProvider):
         self._build = Build(python, tuple(preload), cpus, runtime)
         self.host = host
         self.daemon = Daemon(host, timeout_s, at_once)
+        self._maker = Maker(self.abilities, self.adopt, self.measure)
         self._lock = threading.Lock()
         self._image_lock = threading.Lock()
         self._building = threading.BoundedSemaphore(at_once or 2 * (os.cpu_count() or 1))
@@ -56,7 +56,7 @@ class Docker(SandboxProvider):
         self._ahead: deque[tuple[str, Container]] = deque()
         self._wanted: tuple[str, SandboxSpec] | None = None
         self._filler: threading.Thread | None = None
-        self._measured: dict[str, dict[str, Any]] = {}
+        self._measured: dict[str, dict[str, object]] = {}
         self._closed = self._reaped = False
 
     def create(self, spec: SandboxSpec | None = None) -> DockerSandbox:
@@ -75,9 +75,7 @@ class Docker(SandboxProvider):
         image = spec.image or self._default_image()
         container = self._take_ahead(_key(image, spec)) or self._start(image, spec, 0.0)
         try:
-            sandbox = DockerSandbox(
-                container, spec, base, abilities=self.abilities, fork=self.adopt, measure=self.measure
-            )
+            sandbox = DockerSandbox(self._maker, container, spec, base)
         except BaseException:
             container.close()
             raise
@@ -104,7 +102,7 @@ class Docker(SandboxProvider):
             self._ahead.popleft()[1].close()
         self.daemon.close()
 
-    def measure(self, sandbox: DockerSandbox) -> dict[str, Any]:
+    def measure(self, sandbox: DockerSandbox) -> dict[str, object]:
         """The grade, measured once per profile and image: nothing else changes what is enforced."""
         key = f"{sandbox.spec.profile}:{sandbox.spec.image}"
         if key not in self._measured:
@@ -159,13 +157,13 @@ class Docker(SandboxProvider):
             if enough:
                 continue
             try:
-                made = self._start(image, spec, _IDLE_S)
+                container = self._start(image, spec, _IDLE_S)
             except (SandboxFault, ConfigError):  # whoever asks next is told
                 with self._lock:
                     self._filler = None
                 return
             with self._lock:
-                self._ahead.append((key, made))
+                self._ahead.append((key, container))
 
 
 def _key(image: str, spec: SandboxSpec) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from agentrl import SandboxFault
-from agentrl_sandboxes.docker.container import EXPIRES, LABEL, OWNER, owner_is_gone, remove
+from agentrl_sandboxes.docker.container import remove
 from agentrl_sandboxes.docker.daemon import Daemon, explain
+from agentrl_sandboxes.docker.ownership import EXPIRES, LABEL, OWNER, owner_is_gone
 
 _GRACE_S = 5.0
 
@@ -17,18 +17,18 @@ def reap(daemon: Daemon) -> list[str]:
     from docker.errors import APIError
 
     try:
-        found: list[dict[str, Any]] = daemon.call(
-            "list", lambda api: api.containers(all=True, filters={"label": LABEL})
-        )
+        containers = daemon.call("list", lambda api: api.containers(all=True, filters={"label": LABEL}))
     except APIError as error:
         raise SandboxFault(f"containers cannot be listed: {explain(error)}") from error
-    said = []
-    for container in found:
+    lines = []
+    for container in containers:
         reason = _why(container["Labels"])
         if reason:
-            done = remove(daemon, container["Id"])
-            said.append(f"container {container['Id'][:12]} ({reason}): {'removed' if done else 'could not be removed'}")
-    return said
+            removed = remove(daemon, container["Id"])
+            lines.append(
+                f"container {container['Id'][:12]} ({reason}): {'removed' if removed else 'could not be removed'}"
+            )
+    return lines
 
 
 def _why(labels: dict[str, str]) -> str:

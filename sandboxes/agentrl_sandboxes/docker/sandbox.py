@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from agentrl import ConfigError, DataError, SandboxFault, SandboxSnapshot, SandboxSpec
+from agentrl import ConfigError, DataError, Output, SandboxFault, SandboxSnapshot, SandboxSpec
 from agentrl_sandboxes.docker.container import Container
-from agentrl_sandboxes.inside.container import PLACES
-from agentrl_sandboxes.supervised.jobs import environment, job_limits, read_result
-from agentrl_sandboxes.supervised.sandbox import CellSandbox
-from agentrl_sandboxes.supervised.supervisor import Cell, CellGone
+from agentrl_sandboxes.inside.messages import WRITABLE, Answer, Task
+from agentrl_sandboxes.supervised.jobs import environment, read_result
+from agentrl_sandboxes.supervised.sandbox import SupervisedSandbox
+from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone
 
 _LARGEST_ARCHIVE = 2**31
 
@@ -23,25 +23,25 @@ class ArchiveSnapshot(SandboxSnapshot):
         self.data = data
 
 
-class DockerSandbox(CellSandbox):
+@dataclass(frozen=True)
+class Maker:
+    """What a sandbox needs of whoever made it."""
+
+    abilities: frozenset[str]
+    fork: Callable[[SandboxSpec, bytes], DockerSandbox]  # an archive of files to begin with
+    measure: Callable[[DockerSandbox], dict[str, object]]  # the grade
+
+
+class DockerSandbox(SupervisedSandbox):
     """See `agentrl.Sandbox`; made by `Docker.create`."""
 
-    def __init__(
-        self,
-        container: Container,
-        spec: SandboxSpec,
-        base: bytes,
-        *,
-        abilities: frozenset[str],
-        fork: Callable[[SandboxSpec, bytes], DockerSandbox],
-        measure: Callable[[DockerSandbox], dict[str, Any]],
-    ) -> None:
-        """`base`: an archive of files to begin with. `fork` makes a sandbox that begins with another one."""
-        super().__init__(spec, abilities, warm=True)
-        self._base, self._fork, self._measure = base, fork, measure
+    def __init__(self, maker: Maker, container: Container, spec: SandboxSpec, base: bytes) -> None:
+        """`base`: an archive of files to begin with."""
+        super().__init__(spec, maker.abilities, warm=True)
+        self._maker, self._base = maker, base
         self.container = container
-        env = environment("/usr/bin/python3", {"PATH": container.path}, spec.env)
-        container.stream.ask("begin", ttl_s=spec.ttl_s, env=env)
+        env = environment("/usr/bin/python3", {"PATH": container.facts["path"]}, spec.env)
+        container.stream.ask({"do": "begin", "ttl_s": spec.ttl_s, "env": env})
         if base:
             self._unpack(base)
 
@@ -56,23 +56,23 @@ class DockerSandbox(CellSandbox):
 
     def fork(self) -> DockerSandbox:
         self._check_open()
-        return self._fork(self.spec, self._archive())
+        return self._maker.fork(self.spec, self._archive())
 
     def reset(self) -> None:
         self._wipe(self._base)
 
-    def grade(self) -> dict[str, Any]:
-        return self._measure(self)
+    def grade(self) -> dict[str, object]:
+        return self._maker.measure(self)
 
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            cells = [*self._idle, *self._busy]
+            supervisors = [*self._idle, *self._busy]
             self._idle.clear()
-        for cell in cells:
-            cell.close()
+        for supervisor in supervisors:
+            supervisor.close()
         self.container.close()
 
     def __del__(self) -> None:
@@ -80,60 +80,59 @@ class DockerSandbox(CellSandbox):
             if not self._closed:
                 self.container.stream.abandon()  # its first process ends, and the daemon removes it
 
-    def _new_cell(self) -> Cell:
+    def _new_supervisor(self) -> Supervisor:
         fd, number = self.container.stream.open()
-        return Cell(fd, number, self._generation)
+        return Supervisor(fd, number, self.generation)
 
-    def _end_cell(self, cell: Cell) -> dict[str, Any]:
+    def _end_supervisor(self, supervisor: Supervisor) -> Answer:
         stream = self.container.stream
         if stream.alive():
-            return stream.ask("end_cell", channel=cell.pid)
+            return stream.ask({"do": "end_supervisor", "channel": supervisor.number})
         if self._closed:
             return {"expired": False, "out_of_memory": False}
         if self.container.was_out_of_memory():
             return {"expired": False, "out_of_memory": True}
         raise SandboxFault(
             f"the container {self.container.name} is gone: removed, killed, or its time to live ({self.spec.ttl_s:g} s) "
-            f"was over. {stream.last_words()}".strip()
+            f"was over. {stream.error_output()}".strip()
         )
 
     def _wipe(self, data: bytes) -> None:
         with self._lock:
             self._check_open()
-            self._generation += 1
-            for cell in self._idle:
-                cell.close()
+            self.generation += 1
+            for supervisor in self._idle:
+                supervisor.close()
             self._idle.clear()
-            self.container.stream.ask("wipe")
+            self.container.stream.ask({"do": "wipe"})
         if data:
             self._unpack(data)
 
     def _archive(self) -> bytes:
         pieces: list[bytes] = []
-        words: list[bytes] = []
+        errors: list[bytes] = []
 
         def keep(name: str, data: bytes) -> None:
-            (pieces if name == "stdout" else words).append(data)
+            (pieces if name == "stdout" else errors).append(data)
 
-        self._own_work("archive", {"places": list(PLACES)}, b"", keep, words)
+        self._own_work("archive", {"paths": list(WRITABLE.values())}, b"", keep, errors)
         return b"".join(pieces)
 
     def _unpack(self, data: bytes) -> None:
-        words: list[bytes] = []
-        self._own_work("unpack", {}, data, lambda name, piece: words.append(piece), words)
+        errors: list[bytes] = []
+        self._own_work("unpack", {}, data, lambda name, piece: errors.append(piece), errors)
 
-    def _own_work(self, kind: str, private: dict[str, Any], stdin: bytes, listen: Any, words: Sequence[bytes]) -> None:
+    def _own_work(self, kind: str, task: Task, stdin: bytes, on_output: Output, errors: Sequence[bytes]) -> None:
         """Code of our own, as the program's user, whose output goes through without being kept in the container."""
-        job = {**self._trusted_job(kind, 0), "stream": True}
-        job["limits"] = {**job_limits(self.spec.limits, None), "flood_bytes": _LARGEST_ARCHIVE}
-        job["limits"].update(head=0, tail=0, file_bytes=int(self.spec.limits.disk_mib * 2**20))
-        cell = self._take()
+        job = self._own_job(kind, 0)
+        job["stream"], job["limits"]["flood_bytes"] = True, _LARGEST_ARCHIVE
+        supervisor = self.take()
         try:
-            result = read_result(*cell.run(job, private, stdin, listen))
-        except CellGone:
-            result = self._why_gone(cell)
+            result = read_result(*supervisor.run(job, task, stdin, on_output))
+        except SupervisorGone:
+            result = self.why_gone(supervisor)
         finally:
-            self._put_back(cell)
+            self.put_back(supervisor)
         if not result.ok:
-            said = b"".join(words).decode(errors="replace")[-300:].strip()
-            raise DataError(f"the files of this sandbox could not be taken or put back: {said or result.status}")
+            reason = b"".join(errors).decode(errors="replace")[-300:].strip()
+            raise DataError(f"the files of this sandbox could not be taken or put back: {reason or result.status}")

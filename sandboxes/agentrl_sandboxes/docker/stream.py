@@ -1,4 +1,4 @@
-"""The near side of a container's one stream: channels for cells, requests to its first process."""
+"""This process's end of a container's one stream: channels to supervisors, requests to its first process."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Any
 
 from agentrl import SandboxFault
 from agentrl_sandboxes.inside import mux
+from agentrl_sandboxes.inside.messages import Answer, ContainerFacts, Request
 
 _CHUNK = 2**18
 _ANSWER_S = 60.0
-_WORDS = 4096  # kept of what the container says on standard error
+_KEPT_ERRORS = 4096  # bytes of what the container writes to standard error
 
 
 class Channel:
-    """One cell: what its socket on this side still has to get, and how much may still be sent."""
+    """One supervisor: what its socket on this side still has to get, and how much may still be sent."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -32,7 +33,7 @@ class Channel:
 class Stream:
     """Carries everything between a container and this process; one thread of its own.
 
-    A cell is reached through an ordinary socket, as if it were on this machine: `open` returns its descriptor.
+    A supervisor is reached through an ordinary socket, as if it were on this machine: `open` returns its descriptor.
     """
 
     def __init__(self, sock: socket.socket, name: str) -> None:
@@ -41,30 +42,31 @@ class Stream:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._channels: dict[int, Channel] = {}
-        self._answers: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {0: queue.SimpleQueue()}
-        self._splitter, self._held, self._words = mux.Splitter(), bytearray(), bytearray()
+        self._answers: dict[int, queue.SimpleQueue[Answer | None]] = {0: queue.SimpleQueue()}
+        self._splitter, self._unread, self._errors = mux.Splitter(), bytearray(), bytearray()
         self._wake_r, self._wake_w = socket.socketpair()
         self._new: list[int] = []
         self._gone = ""
         self._thread = threading.Thread(target=self._work, name=f"agentrl docker {name}", daemon=True)
         self._thread.start()
 
-    def begin(self, boot: bytes, timeout_s: float) -> dict[str, Any]:
-        """Send what the first process is to run; what it says when it is there."""
+    def handshake(self, boot: bytes, timeout_s: float) -> ContainerFacts:
+        """Send what the first process is to run; what it finds out there, within `timeout_s` seconds."""
         self._send(boot)
-        return self._await(0, "start", timeout_s)
+        facts: Any = self._await(0, "start", timeout_s)
+        return facts  # type: ignore[no-any-return]
 
-    def ask(self, do: str, timeout_s: float = _ANSWER_S, **request: Any) -> dict[str, Any]:
+    def ask(self, request: Request) -> Answer:
         """A request to the first process. Raises SandboxFault when it fails or is gone."""
         number = next(self._numbers)
         with self._lock:
             self._check()
             self._answers[number] = queue.SimpleQueue()
-        self._send(mux.pack(mux.ASK, number, json.dumps({"do": do, **request}).encode()))
-        return self._await(number, do, timeout_s)
+        self._send(mux.pack(mux.ASK, number, json.dumps(request).encode()))
+        return self._await(number, request["do"], _ANSWER_S)
 
     def open(self) -> tuple[int, int]:
-        """A new cell: its descriptor, and its number."""
+        """A new supervisor: its descriptor, and its number."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         number = next(self._numbers)
@@ -83,9 +85,9 @@ class Stream:
         """Whether nothing has ended the stream yet."""
         return not self._gone
 
-    def last_words(self) -> str:
-        """What the container said on standard error."""
-        return self._words.decode(errors="replace").strip()
+    def error_output(self) -> str:
+        """What the container wrote to standard error."""
+        return self._errors.decode(errors="replace").strip()
 
     def close(self) -> None:
         """The container's first process ends when it sees this. Safe twice."""
@@ -100,22 +102,22 @@ class Stream:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._wake()
 
-    def _await(self, number: int, do: str, timeout_s: float) -> dict[str, Any]:
+    def _await(self, number: int, what: str, timeout_s: float) -> Answer:
         try:
             answer = self._answers[number].get(timeout=timeout_s)
         except queue.Empty:
-            raise SandboxFault(f"the container {self._name} did not answer `{do}` in {timeout_s:g} s") from None
+            raise SandboxFault(f"the container {self._name} did not answer `{what}` in {timeout_s:g} s") from None
         finally:
             self._answers.pop(number, None)
         if answer is None:
-            raise SandboxFault(f"the container {self._name} is gone: {self._gone} {self.last_words()}".strip())
+            raise SandboxFault(f"the container {self._name} is gone: {self._gone} {self.error_output()}".strip())
         if "fault" in answer:
             raise SandboxFault(f"the container {self._name} failed: {answer['fault']}")
         return answer
 
     def _check(self) -> None:
         if self._gone:
-            raise SandboxFault(f"the container {self._name} is gone: {self._gone} {self.last_words()}".strip())
+            raise SandboxFault(f"the container {self._name} is gone: {self._gone} {self.error_output()}".strip())
 
     def _send(self, data: bytes) -> None:
         try:
@@ -143,7 +145,7 @@ class Stream:
 
     def _serve(self, number: int, events: int, selector: selectors.BaseSelector) -> None:
         if number == -1:
-            self._hear(selector)
+            self._read(selector)
         elif number == -2:
             self._wake_r.recv(4096)
             with self._lock:
@@ -153,27 +155,27 @@ class Stream:
                     self._watch(each, selector)
         elif number in self._channels:
             if events & selectors.EVENT_WRITE:
-                self._hand_on(number, selector)
+                self._deliver(number, selector)
             if events & selectors.EVENT_READ and number in self._channels:
-                self._take(number, selector)
+                self._forward(number, selector)
 
-    def _hear(self, selector: selectors.BaseSelector) -> None:
+    def _read(self, selector: selectors.BaseSelector) -> None:
         data = self._sock.recv(_CHUNK)
         if not data:
             self._gone = self._gone or "its first process ended"
             return
-        self._held += data
-        while len(self._held) >= 8:
-            end = 8 + int.from_bytes(self._held[4:8], "big")
-            if len(self._held) < end:
+        self._unread += data
+        while len(self._unread) >= 8:
+            end = 8 + int.from_bytes(self._unread[4:8], "big")
+            if len(self._unread) < end:
                 return
-            content = bytes(self._held[8:end])
-            if self._held[0] == 1:
+            content = bytes(self._unread[8:end])
+            if self._unread[0] == 1:
                 for kind, number, part in self._splitter.feed(content):
                     self._frame(kind, number, part, selector)
-            elif self._held[0] == 2:
-                self._words = (self._words + content)[-_WORDS:]
-            del self._held[:end]
+            elif self._unread[0] == 2:
+                self._errors = (self._errors + content)[-_KEPT_ERRORS:]
+            del self._unread[:end]
 
     def _frame(self, kind: int, number: int, data: bytes, selector: selectors.BaseSelector) -> None:
         if kind == mux.ANSWER and number in self._answers:
@@ -183,16 +185,16 @@ class Stream:
             return
         if kind == mux.DATA:
             channel.pending += data
-            self._hand_on(number, selector)
-        elif kind == mux.TAKEN:
+            self._deliver(number, selector)
+        elif kind == mux.ACK:
             channel.credit += int.from_bytes(data, "big")
             self._watch(number, selector)
         elif kind == mux.CLOSE:
             channel.ended = True
-            self._hand_on(number, selector)
+            self._deliver(number, selector)
 
-    def _hand_on(self, number: int, selector: selectors.BaseSelector) -> None:
-        """Give the near end of a channel what came for it."""
+    def _deliver(self, number: int, selector: selectors.BaseSelector) -> None:
+        """Give this end of a channel what came for it."""
         channel = self._channels[number]
         with contextlib.suppress(BlockingIOError):
             try:
@@ -205,8 +207,8 @@ class Stream:
         else:
             self._watch(number, selector)
 
-    def _take(self, number: int, selector: selectors.BaseSelector) -> None:
-        """Send on what the near end of a channel says."""
+    def _forward(self, number: int, selector: selectors.BaseSelector) -> None:
+        """Send on what came from this end of a channel."""
         channel = self._channels[number]
         try:
             data = channel.sock.recv(min(channel.credit, 65536))
@@ -224,15 +226,15 @@ class Stream:
 
     def _watch(self, number: int, selector: selectors.BaseSelector) -> None:
         channel = self._channels[number]
-        wanted = selectors.EVENT_READ if channel.credit > 0 else 0
-        wanted |= selectors.EVENT_WRITE if channel.pending else 0
-        known = channel.sock in selector.get_map()
-        if not wanted and known:
+        events = selectors.EVENT_READ if channel.credit > 0 else 0
+        events |= selectors.EVENT_WRITE if channel.pending else 0
+        registered = channel.sock in selector.get_map()
+        if not events and registered:
             selector.unregister(channel.sock)
-        elif wanted and known:
-            selector.modify(channel.sock, wanted, number)
-        elif wanted:
-            selector.register(channel.sock, wanted, number)
+        elif events and registered:
+            selector.modify(channel.sock, events, number)
+        elif events:
+            selector.register(channel.sock, events, number)
 
     def _drop(self, number: int, selector: selectors.BaseSelector) -> None:
         with self._lock:

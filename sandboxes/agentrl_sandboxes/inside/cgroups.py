@@ -24,20 +24,20 @@ class Parent(NamedTuple):
 
 def find_parents() -> dict[str, Parent]:
     """For "memory" and "pids": where this process may make groups; a controller it may not use is left out."""
-    found: dict[str, Parent] = {}
+    parents: dict[str, Parent] = {}
     own = _own_groups()
     for version, controllers, root, mount_point in _mounts():
         if version == "v1":
             for controller in {"memory", "pids"} & controllers:
                 path = _join(mount_point, root, own.get(controller, "/"))
                 if os.access(path, os.W_OK):
-                    found[controller] = Parent("v1", controller, path)
+                    parents[controller] = Parent("v1", controller, path)
             continue
         here = _join(mount_point, root, own.get("", "/"))
         for path in (here, os.path.dirname(here)):
-            for controller in _offered(path) - set(found):
-                found[controller] = Parent("v2", controller, path)
-    return found
+            for controller in _offered(path) - set(parents):
+                parents[controller] = Parent("v2", controller, path)
+    return parents
 
 
 class Group:
@@ -102,12 +102,12 @@ def remove_family(parents: dict[str, Parent], family: str, patience_s: float = 5
 
 def members(path: str) -> list[int]:
     """Processes of a group and of all groups below it."""
-    found: list[int] = []
+    pids: list[int] = []
     for folder, _, names in os.walk(path):
         if "cgroup.procs" in names:
             with open(os.path.join(folder, "cgroup.procs")) as file:
-                found += [int(line) for line in file]
-    return found
+                pids += [int(line) for line in file]
+    return pids
 
 
 def _remove(path: str) -> bool:
@@ -123,15 +123,15 @@ def _remove(path: str) -> bool:
 
 def _mounts() -> list[tuple[str, set[str], str, str]]:
     """(version, controllers, root, mount point) of every control group file system, version 1 first."""
-    found = []
+    mounts = []
     with open("/proc/self/mountinfo") as file:
         for line in file:
             left, _, right = line.partition(" - ")
             fields, (kind, _, options) = left.split(), right.split()[:3]
             if kind in ("cgroup", "cgroup2"):
                 version = "v1" if kind == "cgroup" else "v2"
-                found.append((version, set(options.split(",")), fields[3], fields[4]))
-    return sorted(found, key=lambda mount: mount[0])
+                mounts.append((version, set(options.split(",")), fields[3], fields[4]))
+    return sorted(mounts, key=lambda mount: mount[0])
 
 
 def _own_groups() -> dict[str, str]:

@@ -7,7 +7,13 @@ import errno
 import json
 import os
 import stat
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agentrl_sandboxes.inside.messages import FileEntry
+
+if TYPE_CHECKING:
+    import tarfile  # only archives pay for it
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REASONS = {
@@ -28,7 +34,7 @@ class _Refused(Exception):
     """The reason, in words, why one file is not taken."""
 
 
-def put(entries: list[list[Any]], payload: bytes, base: str = ".") -> dict[str, str]:
+def put(entries: Sequence[FileEntry], payload: bytes, base: str = ".") -> dict[str, str]:
     """Write files; `entries` are [path, size, mode], contents follow each other in `payload`. Path → why not."""
     refused: dict[str, str] = {}
     start = 0
@@ -46,7 +52,7 @@ def put(entries: list[list[Any]], payload: bytes, base: str = ".") -> dict[str, 
 
 def get(paths: list[str], max_bytes: int, max_files: int, base: str = ".") -> tuple[dict[str, bytes], dict[str, str]]:
     """Regular files by path, those in directories included, and path → why not for others."""
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     refused: dict[str, str] = {}
     room = [max_bytes, max_files]
     for path in paths:
@@ -55,17 +61,17 @@ def get(paths: list[str], max_bytes: int, max_files: int, base: str = ".") -> tu
         except (OSError, _Refused) as error:
             refused[path] = _reason(error) if isinstance(error, OSError) else str(error)
             continue
-        _collect(parent, name, path, room, found, refused)
+        _collect(parent, name, path, room, files, refused)
         os.close(parent)
-    return found, refused
+    return files, refused
 
 
 def send(paths: list[str], max_bytes: int, max_files: int, out: int) -> None:
     """`get`, written to `out`: one JSON line {"files": [[path, size], …], "refused": {path: why}}, then all contents."""
-    found, refused = get(paths, max_bytes, max_files)
-    head = {"files": [[path, len(data)] for path, data in found.items()], "refused": refused}
+    files, refused = get(paths, max_bytes, max_files)
+    head = {"files": [[path, len(data)] for path, data in files.items()], "refused": refused}
     _write_all(out, json.dumps(head).encode() + b"\n")
-    for data in found.values():
+    for data in files.values():
         _write_all(out, data)
 
 
@@ -95,13 +101,13 @@ def copy_file(source: str, target: str) -> None:
             writer.write(chunk)
 
 
-def archive(places: list[str], out: int) -> None:
-    """Write a tar archive of everything below `places`: directories, regular files and links with modes and times."""
+def archive(folders: list[str], out: int) -> None:
+    """Write a tar archive of everything below `folders`: directories, regular files and links with modes and times."""
     import tarfile  # only this pays for it
 
     with open(out, "wb", closefd=False) as writer, tarfile.open(fileobj=writer, mode="w|") as tar:
-        for place in places:
-            tar.add(place, arcname=place.lstrip("/"), filter=_lasting)
+        for folder in folders:
+            tar.add(folder, arcname=folder.lstrip("/"), filter=_lasting)
 
 
 def unpack(source: int) -> None:
@@ -125,23 +131,23 @@ def empty(folder: str) -> None:
             os.unlink(entry.path)
 
 
-def _lasting(info: Any) -> Any:
+def _lasting(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Sockets and pipes are of a process, and processes are not part of a snapshot."""
     return info if info.isreg() or info.isdir() or info.issym() or info.islnk() else None
 
 
 def _collect(
-    parent: int, name: str, path: str, room: list[int], found: dict[str, bytes], refused: dict[str, str]
+    parent: int, name: str, path: str, room: list[int], files: dict[str, bytes], refused: dict[str, str]
 ) -> None:
     try:
         info = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode):
             folder = os.open(name, _DIRECTORY, dir_fd=parent)
             for child in sorted(os.listdir(folder)):
-                _collect(folder, child, os.path.normpath(f"{path}/{child}"), room, found, refused)
+                _collect(folder, child, os.path.normpath(f"{path}/{child}"), room, files, refused)
             os.close(folder)
         else:
-            found[path] = _read(parent, name, info, room)
+            files[path] = _read(parent, name, info, room)
     except _Refused as reason:
         refused[path] = str(reason)
     except OSError as error:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 _LENGTHS = struct.Struct(">II")
 MAX_HEADER = 16 * 2**20
 
 
-def pack(header: dict[str, Any], payload_length: int = 0) -> bytes:
+def pack(header: Mapping[str, object], payload_length: int = 0) -> bytes:
     """The bytes of a frame, up to its payload."""
     text = json.dumps(header).encode()
     return _LENGTHS.pack(len(text), payload_length) + text
 
 
-def send(sock: socket.socket, header: dict[str, Any], *payload: bytes | memoryview) -> None:
+def send(sock: socket.socket, header: Mapping[str, object], *payload: bytes | memoryview) -> None:
     """Write one frame; raises OSError when nobody listens any more."""
     sock.sendall(pack(header, sum(len(part) for part in payload)))
     for part in payload:
@@ -25,8 +26,8 @@ def send(sock: socket.socket, header: dict[str, Any], *payload: bytes | memoryvi
             sock.sendall(part)
 
 
-def receive(sock: socket.socket, max_payload: int = 2**32) -> tuple[dict[str, Any], bytes] | None:
-    """Read one frame; None when the other side has closed.
+def receive(sock: socket.socket, max_payload: int = 2**32) -> tuple[Any, bytes] | None:
+    """Read one frame, a JSON object and its payload; None when the other side has closed.
 
     Raises ValueError for a frame that is no frame: what comes out of a sandbox is never trusted to be well-formed.
     """

@@ -6,9 +6,7 @@ import contextlib
 import os
 
 from agentrl_sandboxes.inside import files, kernel
-
-PLACES = {"workspace": "/workspace", "tmp": "/tmp", "home": "/home/agent", "shm": "/dev/shm"}
-"""Directory of a layer → where a program sees it. All of them are part of a snapshot."""
+from agentrl_sandboxes.inside.messages import WRITABLE
 
 _MAX_DEPTH = 40  # names of all layers have to fit into one page of mount options
 _FLAGS = kernel.NOSUID | kernel.NODEV
@@ -17,7 +15,7 @@ _FLAGS = kernel.NOSUID | kernel.NODEV
 class Workspace:
     """What programs may write to: frozen layers below, one that takes the changes on top.
 
-    Paths are relative to the warden's folder, which is the current directory. `ids` own the files; None means that
+    Paths are relative to the manager's folder, which is the current directory. `ids` own the files; None means that
     the caller's own ids do. Without `overlay` layers are copied instead of stacked.
     """
 
@@ -26,23 +24,23 @@ class Workspace:
         self._overlay, self._options = overlay, options
         self._made = self._mounts = 0
         self.lowers: list[str] = []
-        self.trash: list[str] = []  # views and layers that nobody needs any more
+        self.garbage: list[str] = []  # views and layers that nobody needs, to be freed in idle time
         self.upper = ""
         self.view = ""
 
     def mount(self, lowers: list[str]) -> None:
         """Show the frozen layers `lowers` (last on top) with a new, empty layer above them."""
         if self.upper not in lowers:
-            self._throw_away(self.upper)
-        self._throw_away(self.view)
+            self._discard(self.upper)
+        self._discard(self.view)
         self._mounts += 1
         self.view = f"views/{self.name}.{self._mounts}"
         os.mkdir(self.view)
-        taken = sum(_used_bytes(layer) for layer in lowers) if self._overlay else 0
-        self.upper, self.lowers = self.new_layer(max(self._disk_bytes - taken, 2**20)), list(lowers)
+        used = sum(_used_bytes(layer) for layer in lowers) if self._overlay else 0
+        self.upper, self.lowers = self.new_layer(max(self._disk_bytes - used, 2**20)), list(lowers)
         if self._overlay:
             if not lowers:
-                self._furnish(f"{self.upper}/u")
+                self._make_folders(f"{self.upper}/u")
             below = ":".join(f"{layer}/u" for layer in reversed(lowers)) or "empty"
             data = f"lowerdir={below},upperdir={self.upper}/u,workdir={self.upper}/w{self._options}"
             kernel.mount("overlay", self.view, "overlay", _FLAGS, data)
@@ -50,7 +48,7 @@ class Workspace:
         if lowers:
             self._copy(lowers[-1], self.upper)
         else:
-            self._furnish(f"{self.upper}/u")
+            self._make_folders(f"{self.upper}/u")
         kernel.mount(f"{self.upper}/u", self.view, None, kernel.BIND)
 
     def unchanged(self) -> bool:
@@ -58,7 +56,7 @@ class Workspace:
         return self._overlay and bool(self.lowers) and not os.listdir(f"{self.upper}/u")
 
     def freeze(self) -> list[str]:
-        """Make everything written so far a frozen stack, and go on in a new layer above it. No cell may be alive."""
+        """Make everything written so far a frozen stack, and go on in a new layer above it. No supervisor may be alive."""
         if self._overlay and len(self.lowers) < _MAX_DEPTH:
             stack = [*self.lowers, self.upper]
             self.mount(stack)
@@ -81,25 +79,25 @@ class Workspace:
         return layer
 
     def trees(self) -> list[tuple[int, str]]:
-        """Detached mounts of all places, for a cell to attach."""
-        return [(kernel.clone_tree(f"{self.view}/{place}"), target) for place, target in PLACES.items()]
+        """Detached mounts of all writable directories, for a supervisor to attach."""
+        return [(kernel.clone_tree(f"{self.view}/{name}"), target) for name, target in WRITABLE.items()]
 
     def close(self) -> None:
-        """The end of this view and of the top layer, which nobody else knows: both are left in `trash`."""
-        self._throw_away(self.upper)
-        self._throw_away(self.view)
+        """The end of this view and of the top layer, which nobody else knows: both are left in `garbage`."""
+        self._discard(self.upper)
+        self._discard(self.view)
         self.upper = self.view = ""
 
-    def _throw_away(self, mount_point: str) -> None:
+    def _discard(self, mount_point: str) -> None:
         if mount_point:
-            self.trash.insert(0, mount_point)  # a view goes before the layers it shows
+            self.garbage.insert(0, mount_point)  # a view goes before the layers it shows
 
-    def _furnish(self, folder: str) -> None:
-        for place in PLACES:
-            os.mkdir(f"{folder}/{place}")
-            os.chmod(f"{folder}/{place}", 0o755)
+    def _make_folders(self, folder: str) -> None:
+        for name in WRITABLE:
+            os.mkdir(f"{folder}/{name}")
+            os.chmod(f"{folder}/{name}", 0o755)
             if self._ids is not None:
-                os.chown(f"{folder}/{place}", *self._ids)
+                os.chown(f"{folder}/{name}", *self._ids)
 
     def _copy(self, source: str, target: str) -> None:
         self._copy_tree(f"{source}/u", f"{target}/u")

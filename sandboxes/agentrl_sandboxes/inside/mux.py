@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-OPEN, DATA, CLOSE, TAKEN, ASK, ANSWER = range(6)
-"""New channel; bytes of one; its end; bytes handed on (a number); a request and its answer (JSON)."""
+OPEN, DATA, CLOSE, ACK, ASK, ANSWER = range(6)
+"""New channel; bytes of one; its end; bytes that arrived, as a number; a request and its answer (JSON)."""
 
 WINDOW = 2**18
 """Bytes that may be under way to a channel's end in the container, so that nothing piles up there."""
@@ -20,9 +20,9 @@ def pack(kind: int, channel: int = 0, data: bytes | memoryview = b"") -> bytes:
     return _HEAD.pack(kind, channel, len(data)) + bytes(data)
 
 
-def pack_taken(channel: int, count: int) -> bytes:
+def pack_ack(channel: int, count: int) -> bytes:
     """The frame that allows `count` more bytes."""
-    return pack(TAKEN, channel, count.to_bytes(4, "big"))
+    return pack(ACK, channel, count.to_bytes(4, "big"))
 
 
 class Splitter:
@@ -32,12 +32,12 @@ class Splitter:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """(kind, channel, data) of each frame that is complete now. Raises ValueError for what is no frame."""
+        """(kind, channel, data) of each frame that is complete. Raises ValueError for what is no frame."""
         self._held += data
         while len(self._held) >= _HEAD.size:
             kind, channel, length = _HEAD.unpack_from(self._held)
             if kind > ANSWER or length > _LONGEST:
-                raise ValueError(f"no frame: kind {kind}, {length} bytes")
+                raise ValueError(f"this is no frame: kind {kind}, {length} bytes")
             end = _HEAD.size + length
             if len(self._held) < end:
                 return

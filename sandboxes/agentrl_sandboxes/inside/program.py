@@ -1,4 +1,4 @@
-"""From a fork of the cell to the program that was asked for: what is still to be given up, then it starts.
+"""From a fork of the supervisor to the program that was asked for: what is still to be given up, then the start.
 
 Every object that is touched here is a page to copy, so this path uses as few as it can: no enums, no new streams.
 """
@@ -13,12 +13,14 @@ import resource
 import socket
 import sys
 import types
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 from agentrl_sandboxes.inside import files, frames, kernel
+from agentrl_sandboxes.inside.messages import Job, Limits, Task
 
 FIRST_FREE = 5
-"""Descriptors below are a program's: its streams, and for a session the two below. A cell never uses them itself."""
+"""Descriptors below this one are a program's: its streams and, in a session, COMMANDS and ANSWERS. A supervisor uses none."""
 
 COMMANDS, ANSWERS = 3, 4
 """Descriptors of a session: code comes in on one, exit codes go out on the other."""
@@ -29,33 +31,35 @@ _MOST_FILES = 1024
 
 
 def start(
-    sock: socket.socket, said: socket.socket, proc_fd: int, fds: tuple[int, ...], memory_cgroup: bool
+    sock: socket.socket, jobs: socket.socket, proc_fd: int, fds: tuple[int, ...], memory_cgroup: bool
 ) -> NoReturn:
     """Runs in the forked child and never returns. `fds`: standard input, output and error.
 
-    It gets ready and waits. What to do is read here, from `sock`, so that the cell, which later programs are forked
-    from, never sees more of it than what it has to enforce; that is handed on through `said`.
+    It gets ready and waits. What to do is read here, from `sock`, so that the supervisor, which later programs are forked
+    from, never sees more of it than what it has to enforce; that is handed on through `jobs`.
     """
     code = 126
     try:
         _get_ready(proc_fd, fds)
-        job, private = frames.receive(sock), frames.receive(sock)
-        if job is None or private is None:
+        first, second = frames.receive(sock), frames.receive(sock)
+        if first is None or second is None:
             os._exit(code)
-        session = job[0]["kind"] in _SESSIONS
-        frames.send(said, job[0], json.dumps(private[0]).encode() if session else b"")
+        job: Job = first[0]
+        task: Task = second[0]
+        session = job["kind"] in _SESSIONS
+        frames.send(jobs, job, json.dumps(task).encode() if session else b"")
         if session:
-            os._exit(0)  # an interpreter of many calls is started by the cell itself
-        _confine(job[0], 3, memory_cgroup)
-        if private[0].get("env"):
-            os.environ.update(private[0]["env"])
-        code = _KINDS[job[0]["kind"]](*private)
-    except BaseException as error:  # nothing may travel up into the cell's own code
+            os._exit(0)  # an interpreter of many calls is started by the supervisor itself
+        _confine(job, 3, memory_cgroup)
+        if task.get("env"):
+            os.environ.update(task["env"])
+        code = _KINDS[job["kind"]](task, second[1])
+    except BaseException as error:  # nothing may travel up into the supervisor's own code
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
     os._exit(code)
 
 
-def start_session(job: dict[str, Any], proc_fd: int, fds: tuple[int, ...], memory_cgroup: bool) -> NoReturn:
+def start_session(job: Job, proc_fd: int, fds: tuple[int, ...], memory_cgroup: bool) -> NoReturn:
     """Likewise for an interpreter; `fds` has commands and answers too."""
     code = 126
     try:
@@ -70,7 +74,7 @@ def start_session(job: dict[str, Any], proc_fd: int, fds: tuple[int, ...], memor
 
 
 def ignore_signals() -> None:
-    """For a cell whose programs could send it signals: it ignores all that can be, and its programs do not."""
+    """For a supervisor whose programs could send it signals: it ignores all that can be, and its programs do not."""
     for number in range(1, _signal.NSIG):
         if number not in _NEVER_IGNORED:
             _signal.signal(number, _signal.SIG_IGN)
@@ -90,15 +94,15 @@ def _get_ready(proc_fd: int, fds: tuple[int, ...]) -> None:
     os.write(score, b"1000")  # when memory runs out it is the program that goes, not its supervisor
 
 
-def _confine(job: dict[str, Any], first_free: int, memory_cgroup: bool) -> None:
-    """The rest of what is to be given up; privileges and system calls the cell has lost already itself."""
+def _confine(job: Job, first_free: int, memory_cgroup: bool) -> None:
+    """The rest of what is to be given up; privileges and system calls the supervisor has lost already itself."""
     os.closerange(first_free, _MOST_FILES)
     _set_limits(job["limits"], memory_cgroup)
     os.chdir(job["cwd"])
 
 
-def _set_limits(limits: dict[str, Any], memory_cgroup: bool) -> None:
-    cpu = int(limits["cpu_s"]) + 2  # the cell counts all processes together; this is the kernel's backstop
+def _set_limits(limits: Limits, memory_cgroup: bool) -> None:
+    cpu = int(limits["cpu_s"]) + 2  # the supervisor counts all processes together; this is the kernel's backstop
     size, processes = limits["file_bytes"], limits["pids"] + limits["pids_slack"]
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
@@ -111,25 +115,25 @@ def _set_limits(limits: dict[str, Any], memory_cgroup: bool) -> None:
     ):
         try:
             resource.setrlimit(kind, (soft, hard))
-        except ValueError:  # the cell itself is held lower than that
+        except ValueError:  # the supervisor itself is held lower than that
             ceiling = resource.getrlimit(kind)[1]
             resource.setrlimit(kind, (min(soft, ceiling), ceiling))
 
 
-def _run_argv(job: dict[str, Any], _: bytes) -> int:
+def _run_argv(task: Task, _: bytes) -> int:
     try:
-        os.execvp(job["argv"][0], job["argv"])
+        os.execvp(task["argv"][0], task["argv"])
     except FileNotFoundError:
-        os.write(2, f"{job['argv'][0]}: command not found\n".encode())
+        os.write(2, f"{task['argv'][0]}: command not found\n".encode())
         return 127
     except OSError as error:
-        os.write(2, f"{job['argv'][0]}: {error.strerror}\n".encode())
+        os.write(2, f"{task['argv'][0]}: {error.strerror}\n".encode())
         return 126
 
 
-def _run_python(job: dict[str, Any], _: bytes) -> int:
-    main = _fresh_main(job.get("args", []))
-    source = job["code"]
+def _run_python(task: Task, _: bytes) -> int:
+    main = _fresh_main(task.get("args", []))
+    source = task["code"]
     code = _guarded(lambda: exec(compile(source, "<snippet>", "exec"), main.__dict__), source, "<snippet>")
     return _leave(code)
 
@@ -159,34 +163,34 @@ def _shell_session() -> int:
         return _run_argv({"argv": ["sh", "-s"]}, b"")
 
 
-def _put_files(job: dict[str, Any], payload: bytes) -> int:
-    os.write(1, json.dumps(files.put(job["files"], payload)).encode())
+def _put_files(task: Task, payload: bytes) -> int:
+    os.write(1, json.dumps(files.put(task["files"], payload)).encode())
     return 0
 
 
-def _get_files(job: dict[str, Any], _: bytes) -> int:
-    files.send(job["paths"], job["max_bytes"], job["max_files"], 1)
+def _get_files(task: Task, _: bytes) -> int:
+    files.send(task["paths"], task["max_bytes"], task["max_files"], 1)
     return 0
 
 
-def _copy_files(job: dict[str, Any], _: bytes) -> int:
-    for source, target in job["copy"]:
+def _copy_files(task: Task, _: bytes) -> int:
+    for source, target in task["copy"]:
         os.mkdir(target)
         files.copy_tree(source, target)
     return 0
 
 
-def _archive_files(job: dict[str, Any], _: bytes) -> int:
-    files.archive(job["places"], 1)
+def _archive_files(task: Task, _: bytes) -> int:
+    files.archive(task["paths"], 1)
     return 0
 
 
-def _unpack_files(job: dict[str, Any], _: bytes) -> int:
+def _unpack_files(task: Task, _: bytes) -> int:
     files.unpack(0)
     return 0
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[Task, bytes], int]] = {
     "argv": _run_argv,
     "python": _run_python,
     "put": _put_files,
@@ -195,11 +199,11 @@ _KINDS = {
     "archive": _archive_files,
     "unpack": _unpack_files,
 }
-_SESSIONS = {"session.python": _python_session, "session.shell": _shell_session}
+_SESSIONS: dict[str, Callable[[], int]] = {"session.python": _python_session, "session.shell": _shell_session}
 
 
 def _fresh_main(args: list[str]) -> types.ModuleType:
-    """A `__main__` like a new interpreter's. Streams are the cell's own, never used before, on this program's pipes."""
+    """A `__main__` like a new interpreter's. Streams are the supervisor's own, never used before, on this program's pipes."""
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     main = types.ModuleType("__main__")
@@ -231,7 +235,7 @@ def _call(source: str, name: str, main: types.ModuleType) -> None:
             sys.stdout.write(f"{value!r}\n")
 
 
-def _guarded(action: Any, source: str = "", name: str = "") -> int:
+def _guarded(action: Callable[[], object], source: str = "", name: str = "") -> int:
     """The exit code that an interpreter would have ended with; `source` is for the traceback."""
     try:
         action()
@@ -246,17 +250,17 @@ def _guarded(action: Any, source: str = "", name: str = "") -> int:
 
 def _show(error: BaseException) -> None:
     try:
-        frames: types.TracebackType | None = error.__traceback__
-        while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-            frames = frames.tb_next
+        frame: types.TracebackType | None = error.__traceback__
+        while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+            frame = frame.tb_next  # our own part of the stack is of no use to anybody
         import traceback  # most programs do not pay for it
 
-        traceback.print_exception(type(error), error, frames)
+        traceback.print_exception(type(error), error, frame)
     except BaseException:  # a program may break its own streams or its exception's __str__
         os.write(2, f"{type(error).__name__}\n".encode())
 
 
-def _exit_code(value: Any) -> int:
+def _exit_code(value: object) -> int:
     if value is None:
         return 0
     if isinstance(value, int):

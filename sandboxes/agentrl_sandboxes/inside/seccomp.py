@@ -1,4 +1,8 @@
-"""Seccomp: the system calls a program in a sandbox may make, as an allow list compiled to a BPF program."""
+"""Seccomp: the system calls a program in a sandbox may make, as an allow list compiled to a BPF program.
+
+Why it is compiled here: libseccomp and its bindings would have to be in every image and root directory. This needs
+nothing but any Python 3.9, and loads the same bits everywhere, so that a grade can name them.
+"""
 
 from __future__ import annotations
 
@@ -168,13 +172,13 @@ def _none_of(argument: int, values: tuple[int, ...]) -> list[bytes]:
 
 
 def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1] = (found[-1][0], number)
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
         else:
-            found.append((number, number))
-    return found
+            ranges.append((number, number))
+    return ranges
 
 
 def _instruction(code: int, jump_true: int, jump_false: int, value: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A session under supervision: one interpreter, many calls."""
+"""A session, as its supervisor sees it: one interpreter, many calls."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import select
 import shlex
 import signal
 import time
-from typing import Any
 
-from agentrl_sandboxes.inside import program, watch
+from agentrl_sandboxes.inside import program, usage
+from agentrl_sandboxes.inside.messages import Job
+from agentrl_sandboxes.inside.run import Handles, Run, kill
 from agentrl_sandboxes.inside.streams import Outputs
-from agentrl_sandboxes.inside.supervise import Cell, Supervised, kill
 
 _INTERRUPT_GRACE_S = 0.5
 
 
-class Session(Supervised):
+class Session(Run):
     """`call`, then `attend`, again and again while it is alive."""
 
-    def __init__(self, cell: Cell, kind: str, pid: int, outputs: Outputs, commands: int, answers: int) -> None:
-        super().__init__(cell, pid, outputs)
+    def __init__(self, handles: Handles, kind: str, pid: int, outputs: Outputs, commands: int, answers: int) -> None:
+        super().__init__(handles, pid, outputs)
         self._kind, self._commands, self._answers = kind, commands, answers
         self._pending = memoryview(b"")
         self._answer: int | None = None
@@ -50,7 +50,7 @@ class Session(Supervised):
         return self._answer
 
     def cpu_s(self) -> float:
-        return watch.use().cpu_s
+        return usage.now().cpu_s
 
     def close(self) -> None:
         super().close()
@@ -96,7 +96,7 @@ class Session(Supervised):
         if self._kind == "session.python":
             os.kill(self.pid, signal.SIGINT)
         else:
-            for pid in watch.processes():
+            for pid in usage.processes():
                 if pid != self.pid:
                     kill(pid)
         poller, until = self.poller(), time.monotonic() + _INTERRUPT_GRACE_S
@@ -106,7 +106,7 @@ class Session(Supervised):
         return self._answer is not None and self.status is None
 
 
-def begin(cell: Cell, job: dict[str, Any]) -> Session:
+def begin(handles: Handles, job: Job) -> Session:
     """Start an interpreter that waits for calls."""
     silent = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     out_r, out_w = os.pipe()
@@ -116,7 +116,7 @@ def begin(cell: Cell, job: dict[str, Any]) -> Session:
     pid = os.fork()
     if pid == 0:
         fds = (silent, out_w, err_w, commands_r, answers_w)
-        program.start_session(job, cell.proc_fd, fds, cell.memory_cgroup)
+        program.start_session(job, handles.proc_fd, fds, handles.memory_cgroup)
     for fd in (silent, out_w, err_w, commands_r, answers_w):
         os.close(fd)
-    return Session(cell, job["kind"], pid, Outputs(out_r, err_r, cell.sock), commands_w, answers_r)
+    return Session(handles, job["kind"], pid, Outputs(out_r, err_r, handles.sock), commands_w, answers_r)

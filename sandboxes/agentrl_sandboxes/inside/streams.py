@@ -105,7 +105,7 @@ class Input:
             return True
         poller.unregister(fd)
         if event & (select.POLLERR | select.POLLHUP) or not self._move():
-            self.close()  # nobody reads; what is unsent stays on the socket, and this cell is not used again
+            self.close()  # nobody reads; what is unsent stays on the socket, and this supervisor is not used again
             return True
         poller.register(self._sock, select.POLLIN)
         if not self.unsent:

@@ -15,18 +15,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from agentrl import ConfigError, SandboxFault
+from agentrl_sandboxes.pool.messages import TOKEN_VARIABLE
+from agentrl_sandboxes.pool.provider import need_libraries
 from agentrl_sandboxes.pool.worker import WorkerSettings
 
-TOKEN_VARIABLE = "AGENTRL_POOL_TOKEN"
 DEFAULT_PORT = 8477
 
 _SHORTEST_TOKEN = 16
 _BACKLOG = 128
 _START_S, _END_S = 60.0, 15.0
-_REST_S = 1.0  # before a worker that died at once is started again
+_PAUSE_S = 1.0  # before a worker that died at once is started again
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -34,17 +34,17 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 class PoolSettings:
     """What a pool offers, and to whom."""
 
-    name: str = "bubblewrap"
-    settings: dict[str, Any] = field(default_factory=dict)
+    name: str = "bubblewrap"  # the sandbox that is offered, and its settings
+    settings: dict[str, object] = field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     token: str = ""  # made up where none is given
     workers: int = 0  # 0: one for each core
-    places: int = 64  # sandboxes at once
-    queue: int = 64  # creations that may wait for a place
+    sandboxes: int = 64  # at once, in all workers together
+    queue: int = 64  # creations that may wait for one to end
     wait_s: float = 5.0  # how long one waits before it is told that the pool is busy
-    cert: str = ""
-    key: str = ""
+    cert: str = ""  # file with a TLS certificate
+    key: str = ""  # file with its key, where that is another one
     trust_network: bool = False  # serve others without TLS
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class PoolSettings:
                 f"a pool at {self.host!r} can be reached by others, who could read its token on the way: give a "
                 "certificate (--cert, --key), or say --trust-network where the network itself is safe (a tunnel)"
             )
-        for name, least in (("workers", 0), ("places", 1), ("queue", 0)):
+        for name, least in (("workers", 0), ("sandboxes", 1), ("queue", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} = {getattr(self, name)}: give a number from {least} on")
 
@@ -63,20 +63,17 @@ class PoolSettings:
 class PoolServer:
     """Binds the address and keeps the workers going; they share the socket, so that the kernel deals out connections."""
 
-    def __init__(self, settings: PoolSettings, say: Callable[[str], None] = lambda line: None) -> None:
-        _need_websockets()
-        self._say = say
+    def __init__(self, settings: PoolSettings, notify: Callable[[str], None] = lambda line: None) -> None:
+        need_libraries("a pool")
+        self._notify = notify
         self.token = settings.token or secrets.token_urlsafe(24)
         self._count = settings.workers or os.cpu_count() or 1
         self._listener = _listen(settings.host, settings.port)
         self._listener.set_inheritable(True)
         self._folder = tempfile.TemporaryDirectory(prefix="agentrl-pool-")
-        places_file = os.path.join(self._folder.name, "places")
-        with open(places_file, "wb") as file:
-            file.truncate(settings.places)
         waiting = math.ceil(settings.queue / self._count)
         self._settings = WorkerSettings(
-            settings.name, settings.settings, self.token, settings.places, places_file, waiting, settings.wait_s,
+            settings.name, settings.settings, self.token, settings.sandboxes, self._folder.name, waiting, settings.wait_s,
             settings.cert, settings.key,
         )  # fmt: skip
         scheme = "wss" if settings.cert else "ws"
@@ -88,13 +85,13 @@ class PoolServer:
     def start(self) -> None:
         """Start the workers, and wait until they serve. Raises SandboxFault when one does not come up."""
         try:
-            for place in range(self._count):
-                self.workers[place] = self._worker()
+            for number in range(self._count):
+                self.workers[number] = self._worker()
         except BaseException:
             self.close()
             raise
-        for place in range(self._count):
-            threading.Thread(target=self._keep_going, args=(place,), daemon=True).start()
+        for number in range(self._count):
+            threading.Thread(target=self._keep_going, args=(number,), daemon=True).start()
 
     def wait(self) -> None:
         """Until `end`."""
@@ -123,28 +120,28 @@ class PoolServer:
             worker.stdout.close()
         self._folder.cleanup()
 
-    def _keep_going(self, place: int) -> None:
+    def _keep_going(self, number: int) -> None:
         while True:
-            worker, began = self.workers[place], time.monotonic()
+            worker, began = self.workers[number], time.monotonic()
             code = worker.wait()
             if self._closed.is_set():
                 return
-            self._say(f"worker {worker.pid} ended ({code}); its sandboxes are gone, another one is started")
-            if time.monotonic() - began < _REST_S and self._closed.wait(_REST_S):
+            self._notify(f"worker {worker.pid} ended ({code}); its sandboxes are gone, another one is started")
+            if time.monotonic() - began < _PAUSE_S and self._closed.wait(_PAUSE_S):
                 return
             try:
-                self._replace(place)
+                self._replace(number)
             except (SandboxFault, OSError) as fault:
-                self._say(str(fault))
+                self._notify(str(fault))
 
-    def _replace(self, place: int) -> None:
-        fresh = self._worker()
+    def _replace(self, number: int) -> None:
+        worker = self._worker()
         with self._lock:
             if not self._closed.is_set():
-                self.workers[place] = fresh
+                self.workers[number] = worker
                 return
-        fresh.kill()
-        fresh.wait()
+        worker.kill()
+        worker.wait()
 
     def _worker(self) -> subprocess.Popen[bytes]:
         descriptor = self._listener.fileno()
@@ -169,8 +166,8 @@ class PoolServer:
 
 def _worker_env() -> dict[str, str]:
     """Our own, with the same modules in reach; without the token, which goes another way."""
-    own = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    return {**own, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    return {**variables, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -180,10 +177,3 @@ def _listen(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise ConfigError(f"a pool cannot listen at {host}:{port}: {error.strerror}. Give another --port.") from error
-
-
-def _need_websockets() -> None:
-    try:
-        import websockets.sync.server  # noqa: F401 only whether it is there
-    except ImportError:
-        raise ConfigError("a pool needs the package websockets: `pip install 'agentrl[pool]'`") from None

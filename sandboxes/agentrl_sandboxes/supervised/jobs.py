@@ -1,12 +1,12 @@
-"""What a cell is told about a job, and what it reports of it."""
+"""What a supervisor is told about a run, and what it reports of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from agentrl import ExecResult, ExecUsage, OutputStream, SandboxLimits
+from agentrl_sandboxes.inside.messages import Limits, Report
 
 PRELOAD = (
     "bisect", "collections", "copy", "datetime", "functools", "heapq", "io", "itertools", "json", "math", "operator",
@@ -17,15 +17,15 @@ PRELOAD = (
 _PATH = "/opt/agentrl/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def job_limits(limits: SandboxLimits, timeout_s: float | None) -> dict[str, Any]:
-    """What a cell enforces for one job."""
+def enforced(limits: SandboxLimits, timeout_s: float | None = None) -> Limits:
+    """What a supervisor enforces for one run; `timeout_s` can shorten its time."""
     keep = int(limits.output_kib * 1024)
     return {
         "wall_s": min(timeout_s, limits.wall_s) if timeout_s is not None else limits.wall_s,
         "cpu_s": limits.cpu_s,
         "memory_bytes": int(limits.memory_mib * 2**20),
         "pids": int(limits.pids),
-        "pids_slack": 8,  # the supervisors have the same uid
+        "pids_slack": 8,
         "file_bytes": int(limits.file_mib * 2**20),
         "head": keep - keep // 2,
         "tail": keep // 2,
@@ -34,8 +34,8 @@ def job_limits(limits: SandboxLimits, timeout_s: float | None) -> dict[str, Any]
 
 
 def environment(python: str, *layers: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables of a program: nothing of this process's own."""
-    found = {
+    """Environment variables of a program: nothing of this process's own. Later layers win."""
+    variables = {
         "PATH": _PATH if python.startswith("/usr/bin/") else f"{os.path.dirname(python)}:{_PATH}",
         "HOME": "/home/agent",
         "USER": "agent",
@@ -43,18 +43,24 @@ def environment(python: str, *layers: Mapping[str, str]) -> dict[str, str]:
         "TERM": "dumb",
     }
     for layer in layers:
-        found.update(layer)
-    return found
+        variables.update(layer)
+    return variables
 
 
-def read_result(header: Mapping[str, Any], data: bytes) -> ExecResult:
-    """An ExecResult from what a cell reports."""
-    streams, at = [], 0
-    for head, tail, total in header["streams"]:
-        streams.append(OutputStream(data[at : at + head], data[at + head : at + head + tail], total))
-        at += head + tail
-    usage = ExecUsage(header["wall_s"], header["cpu_s"], header["memory_kib"] / 1024)
+def read_result(report: Report, data: bytes) -> ExecResult:
+    """An ExecResult from what a supervisor reports; `data` are head and tail of both output streams."""
+    streams, start = [], 0
+    for head, tail, total in report["streams"]:
+        middle, end = start + head, start + head + tail
+        streams.append(OutputStream(data[start:middle], data[middle:end], total))
+        start = end
     return ExecResult(
-        header["status"], header["exit_code"], header["signal"], streams[0], streams[1], usage,
-        header["killed"], header["reason"],
-    )  # fmt: skip
+        status=report["status"],  # type: ignore[arg-type]  # one of `Status`: see inside/ending.py
+        exit_code=report["exit_code"],
+        signal=report["signal"],
+        stdout=streams[0],
+        stderr=streams[1],
+        usage=ExecUsage(report["wall_s"], report["cpu_s"], report["memory_kib"] / 1024),
+        processes_killed=report["killed"],
+        reason=report["reason"],
+    )

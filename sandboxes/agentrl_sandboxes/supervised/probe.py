@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import dataclass
 
 from agentrl import Sandbox, SandboxFault
 
@@ -18,14 +20,40 @@ print(json.dumps({
 """
 
 
-def apart(namespaces: dict[str, str]) -> list[str]:
-    """Kinds of namespaces that are not this process's own."""
-    return sorted(name for name, link in namespaces.items() if link != os.readlink(f"/proc/self/ns/{name}"))
+@dataclass(frozen=True)
+class Probe:
+    """What a program in a sandbox sees of itself."""
+
+    namespaces: dict[str, str]
+    capabilities: str  # as hexadecimal digits
+    no_new_privileges: bool
+    filtered: bool  # whether a seccomp filter is in force
+    uid: int
+    interfaces: list[str]  # of the network
+
+    @property
+    def own_namespaces(self) -> list[str]:
+        """Kinds of namespaces that are not this process's own."""
+        return sorted(name for name, link in self.namespaces.items() if link != os.readlink(f"/proc/self/ns/{name}"))
+
+    @property
+    def network(self) -> str:
+        """What there is beside a loopback, "none" if nothing."""
+        return "none" if self.interfaces == ["lo"] else ", ".join(self.interfaces)
 
 
-def probe(sandbox: Sandbox) -> bytes:
-    """What the probe prints."""
+def probe(sandbox: Sandbox) -> Probe:
+    """Run it. Raises SandboxFault when it fails."""
     result = sandbox.python(_PROBE)
     if not result.ok:
         raise SandboxFault(f"a sandbox could not be measured: {result.status}, {result.stderr.text[-300:]}")
-    return result.stdout.head + result.stdout.tail
+    facts = json.loads(result.stdout.head + result.stdout.tail)
+    status = facts["status"]
+    return Probe(
+        namespaces=facts["namespaces"],
+        capabilities=status["CapEff"],
+        no_new_privileges=status["NoNewPrivs"] == "1",
+        filtered=status["Seccomp"] == "2",
+        uid=int(status["Uid"].split()[0]),
+        interfaces=facts["interfaces"],
+    )

@@ -18,13 +18,13 @@ from types import TracebackType
 SECRET_VARIABLE = "AGENTRL_CANARY_VARIABLE"
 
 
-class Scene:
+class Canaries:
     """Canaries on the host. `env` tells an attempt where they are; the secret itself is only in them."""
 
     def __init__(self) -> None:
         self.secret = secrets.token_hex(16)
         self.token = f"canary{secrets.token_hex(4)}"
-        self.folder = Path(tempfile.mkdtemp(prefix="agentrl-scene-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="agentrl-canaries-"))
         self.folder.chmod(0o777)
         self.file = self.folder / "secret.txt"
         self.heard: set[str] = set()
@@ -32,7 +32,7 @@ class Scene:
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Scene:
+    def __enter__(self) -> Canaries:
         self.file.write_text(self.secret)
         self.file.chmod(0o666)
         os.environ[SECRET_VARIABLE] = self.secret
@@ -82,12 +82,12 @@ class Scene:
 
     def survivors(self) -> list[int]:
         """Processes on this host that carry the mark."""
-        found = []
+        pids = []
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().strip() == self.mark and not _is_zombie(pid):
-                    found.append(pid)
-        return found
+                    pids.append(pid)
+        return pids
 
     def end_survivors(self) -> None:
         """Kill them."""

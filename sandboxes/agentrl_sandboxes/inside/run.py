@@ -1,4 +1,4 @@
-"""One program under supervision: its limits and its end. Runs as the first process of a pid namespace."""
+"""One run of a program, as its supervisor sees it: its limits and its end."""
 
 from __future__ import annotations
 
@@ -8,72 +8,73 @@ import select
 import signal
 import socket
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from agentrl_sandboxes.inside import frames, program, verdict, watch
+from agentrl_sandboxes.inside import ending, frames, program, usage
+from agentrl_sandboxes.inside.messages import Job, Limits, Report
 from agentrl_sandboxes.inside.streams import Input, Outputs
 
 _TICK_S = 0.1
 _PASSES = 40  # over the processes that are left, where no single call kills them all
 
 
-class Cell(NamedTuple):
-    """The place: what every program here is confined by, and how the world outside is told."""
+class Handles(NamedTuple):
+    """The descriptors of a supervisor, which all its runs share."""
 
-    sock: socket.socket
+    sock: socket.socket  # to whoever asks for runs
     proc_fd: int  # a writable view of /proc
     wake: int  # readable when a child has ended
-    memory_fd: int
-    pids_fd: int
-    memory_cgroup: bool
+    memory_fd: int  # counter of a control group, or -1
+    pids_fd: int  # likewise
+    memory_cgroup: bool  # whether a control group limits memory
 
 
-class Supervised:
+class Run:
     """A started program, with everything it starts."""
 
     def __init__(
-        self, cell: Cell, pid: int, outputs: Outputs, stdin: int = -1, said: socket.socket | None = None
+        self, handles: Handles, pid: int, outputs: Outputs, stdin: int = -1, jobs: socket.socket | None = None
     ) -> None:
-        self.cell, self.pid, self.outputs = cell, pid, outputs
-        self.input = Input(cell.sock, stdin)
-        self._said = said  # where the child tells which job it has read
+        self.handles, self.pid, self.outputs = handles, pid, outputs
+        self.input = Input(handles.sock, stdin)
+        self._jobs = jobs  # where the child tells which job it has read
         self.status: int | None = None  # of waitpid, once the program has ended
         self.peak_kib = 0
-        self.stray = False  # whether something may be left that only the first process of this pid namespace can end
+        self.escaped = False  # whether something may be left that only the first process of this pid namespace can end
 
-    def await_job(self) -> tuple[dict[str, Any], bytes]:
+    def await_job(self) -> tuple[Job, bytes]:
         """The job that the child has read, and what it hands on of it (nothing but the code of a session's call)."""
-        assert self._said is not None
+        assert self._jobs is not None
         poller = select.poll()
-        poller.register(self._said, select.POLLIN)
-        poller.register(self.cell.sock, 0)  # only whether the other side is gone; what is said there is for the child
+        poller.register(self._jobs, select.POLLIN)
+        poller.register(self.handles.sock, 0)  # only whether the other side is gone; what comes there is for the child
         while True:
             for fd, _ in poller.poll():
-                if fd != self._said.fileno():
+                if fd != self._jobs.fileno():
                     os._exit(0)  # the end of this process ends its pid namespace
-                frame = frames.receive(self._said)
+                frame = frames.receive(self._jobs)
                 if frame is None:
                     os._exit(1)  # it died while it read, so nobody knows what the next byte on the socket means
-                self._said.close()
+                self._jobs.close()
                 return frame
 
-    def attend(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Wait for the end of the program, at most as long as the limits say; the header of the result."""
+    def attend(self, job: Job) -> Report:
+        """Wait for the end of the program, at most as long as the limits say; how that was."""
         limits = job["limits"]
         self.outputs.start(limits["head"], limits["tail"], bool(job.get("stream")))
         self.input.start(int(job.get("stdin", 0)))
         self.peak_kib = 0
-        before, began, cpu_before = self._counters(), time.monotonic(), self.cpu_s()
+        before, began, cpu_before = self._limit_hits(), time.monotonic(), self.cpu_s()
         reason = self._wait(limits, began, cpu_before)
-        if reason == "exited" and self.cell.pids_fd < 0 and len(watch.processes()) >= limits["pids"] - 1:
+        if reason == "exited" and self.handles.pids_fd < 0 and len(usage.processes()) >= limits["pids"] - 1:
             reason = "too_many_processes"  # nobody counts refused forks here; those that were allowed are still alive
         killed = self._finish(reason)
         self.outputs.drain()
-        seen = verdict.Seen(
-            reason, self.status, self.answered(), before, self._counters(), killed, self.peak_kib,
+        evidence = ending.Evidence(
+            reason, self.status, self.answered(), before, self._limit_hits(), killed, self.peak_kib,
             time.monotonic() - began, self.cpu_s() - cpu_before, self._near_limit(limits),
         )  # fmt: skip
-        return verdict.header(seen, self.outputs.kept())
+        return ending.report(evidence, self.outputs.kept())
 
     def close(self) -> None:
         """End it with everything it started, and free its descriptors."""
@@ -84,7 +85,7 @@ class Supervised:
 
     def cpu_s(self) -> float:
         """CPU time of everything that ended here."""
-        return watch.reaped_cpu_s()
+        return usage.reaped_cpu_s()
 
     def answered(self) -> int | None:
         """The exit code of a call that came back, for those that have calls."""
@@ -105,7 +106,7 @@ class Supervised:
         """Kill whatever is left of it; how many processes that were (`own`: the program itself counts too).
 
         The first process of a pid namespace does that with one call. Another one, which has to be a subreaper, looks
-        for its descendants again and again, and says in `stray` when something forks faster than it looks.
+        for its descendants again and again, and says in `escaped` when something forks faster than it looks.
         """
         self.reap()
         alone = os.getpid() == 1
@@ -125,13 +126,13 @@ class Supervised:
                 counts = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
                 killed += counts and (own or pid != self.pid)
                 self._note(pid, status, spent.ru_maxrss)
-        self.stray = True
+        self.escaped = True
         return killed
 
     def poller(self) -> select.poll:
         """What there is to wait for."""
         poller = select.poll()
-        for fd in (self.cell.wake, *self.outputs.fds):
+        for fd in (self.handles.wake, *self.outputs.fds):
             poller.register(fd, select.POLLIN)
         self.input.register(poller)
         return poller
@@ -141,13 +142,13 @@ class Supervised:
         if fd in self.outputs.fds:
             if not self.outputs.read(fd):
                 poller.unregister(fd)
-        elif fd == self.cell.wake:
+        elif fd == self.handles.wake:
             os.read(fd, 4096)
             self.reap()
         elif not self.input.ready(fd, event, poller):
             os._exit(0)  # nobody is left to hear of it; the end of this process ends its pid namespace
 
-    def _wait(self, limits: dict[str, Any], began: float, cpu_before: float) -> str:
+    def _wait(self, limits: Limits, began: float, cpu_before: float) -> str:
         poller = self.poller()
         deadline, next_look = began + limits["wall_s"], began + _TICK_S
         while True:
@@ -165,18 +166,18 @@ class Supervised:
                 return "output_cut"
             if now >= next_look:
                 next_look = now + _TICK_S
-                broken = self._look(limits, cpu_before)
-                if broken:
-                    return broken
+                limit = self._look(limits, cpu_before)
+                if limit:
+                    return limit
 
-    def _look(self, limits: dict[str, Any], cpu_before: float) -> str:
-        use = watch.use()
-        self.peak_kib = max(self.peak_kib, use.memory_bytes // 1024)
-        if use.cpu_s - cpu_before > limits["cpu_s"]:
+    def _look(self, limits: Limits, cpu_before: float) -> str:
+        now = usage.now()
+        self.peak_kib = max(self.peak_kib, now.memory_bytes // 1024)
+        if now.cpu_s - cpu_before > limits["cpu_s"]:
             return "cpu"
-        if not self.cell.memory_cgroup and limits["memory_bytes"] < min(use.memory_bytes, watch.memory_bytes()):
+        if not self.handles.memory_cgroup and limits["memory_bytes"] < min(now.memory_bytes, usage.memory_bytes()):
             return "out_of_memory"
-        if self.cell.pids_fd < 0 and use.processes >= limits["pids"]:
+        if self.handles.pids_fd < 0 and now.processes >= limits["pids"]:
             return "too_many_processes"
         return ""
 
@@ -184,9 +185,9 @@ class Supervised:
         """End what is to end; how many processes had to be killed."""
         return self.end(own=self.status is None)
 
-    def _near_limit(self, limits: dict[str, Any]) -> bool:
+    def _near_limit(self, limits: Limits) -> bool:
         """Without a control group nobody counts refused allocations; a failure near the limit is taken for one."""
-        return not self.cell.memory_cgroup and self.peak_kib * 1024 > 0.9 * limits["memory_bytes"]
+        return not self.handles.memory_cgroup and self.peak_kib * 1024 > 0.9 * limits["memory_bytes"]
 
     def _kill_descendants(self, passed: int) -> bool:
         """One pass; whether there may be any."""
@@ -194,13 +195,13 @@ class Supervised:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return False
-        for pid in watch.processes():
+        for pid in usage.processes():
             kill(pid)
         time.sleep(min(0.0002 * 2**passed, 0.01))
         return True
 
-    def _counters(self) -> watch.Counters:
-        return watch.counters(self.cell.memory_fd, self.cell.pids_fd)
+    def _limit_hits(self) -> usage.LimitHits:
+        return usage.limit_hits(self.handles.memory_fd, self.handles.pids_fd)
 
     def _note(self, pid: int, status: int, peak_kib: int) -> None:
         self.peak_kib = max(self.peak_kib, peak_kib)
@@ -208,7 +209,7 @@ class Supervised:
             self.status = status
 
 
-def prepare(cell: Cell) -> Supervised:
+def fork_ahead(handles: Handles) -> Run:
     """Fork a child that waits for a job on the socket, and will become that program."""
     in_r, in_w = os.pipe()
     out_r, out_w = os.pipe()
@@ -216,11 +217,11 @@ def prepare(cell: Cell) -> Supervised:
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        program.start(cell.sock, theirs, cell.proc_fd, (in_r, out_w, err_w), cell.memory_cgroup)
+        program.start(handles.sock, theirs, handles.proc_fd, (in_r, out_w, err_w), handles.memory_cgroup)
     for fd in (in_r, out_w, err_w):
         os.close(fd)
     theirs.close()
-    return Supervised(cell, pid, Outputs(out_r, err_r, cell.sock), in_w, ours)
+    return Run(handles, pid, Outputs(out_r, err_r, handles.sock), in_w, ours)
 
 
 def kill(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Moves bytes between a subprocess and memory, without waiting for either and without keeping more than asked for."""
+"""The three streams of a subprocess: fed and read without waiting for either, kept within bounds."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import IO, Literal, cast
 
-from agentrl import OutputStream
+from agentrl import Output, OutputStream
 from agentrl_sandboxes.inside.capture import Capture
 
 _CHUNK = 2**18
 _Name = Literal["stdout", "stderr"]
 
 
-class Pump:
-    """The three streams of one process."""
+class Streams:
+    """Of one process that was started with three pipes."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        stdin: bytes,
-        keep: int,
-        on_output: Callable[[_Name, bytes], None] | None,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, keep: int, on_output: Output | None) -> None:
+        """`keep`: bytes of each output that are kept, half from its head, half from its tail."""
         self._process = process
         self._pending = memoryview(stdin)
         self._on_output = on_output
@@ -49,32 +43,33 @@ class Pump:
         while self._process.poll() is None:
             if time.monotonic() >= deadline:
                 return "timeout"
-            self._turn(0.02)
+            self._serve(0.02)
             if sum(capture.total for capture in self._captures.values()) > flood_bytes:
                 return "output_cut"
         return ""
 
     def drain(self) -> None:
         """Take what is in the pipes still, then close them; whoever else may hold them is not waited for."""
-        while self._turn(0):
+        while self._serve(0):
             pass
         for key in list(self._selector.get_map().values()):
-            self._close(key.fileobj)
+            self._close(cast(IO[bytes], key.fileobj))
         self._selector.close()
 
-    def stream(self, name: _Name) -> OutputStream:
+    def output(self, name: _Name) -> OutputStream:
         """What was kept of a stream."""
         head, tail = self._captures[name].parts()
         return OutputStream(bytes(head), bytes(tail), self._captures[name].total)
 
-    def _turn(self, timeout_s: float) -> bool:
+    def _serve(self, timeout_s: float) -> bool:
         """Serve what is ready; whether anything was read."""
-        found = False
+        read = False
         for key, _ in self._selector.select(timeout_s):
-            found = (self._feed(key.fileobj) if key.data == "stdin" else self._read(key.fileobj, key.data)) or found
-        return found
+            stream = cast(IO[bytes], key.fileobj)
+            read = (self._feed(stream) if key.data == "stdin" else self._read(stream, key.data)) or read
+        return read
 
-    def _read(self, stream: Any, name: _Name) -> bool:
+    def _read(self, stream: IO[bytes], name: _Name) -> bool:
         data = os.read(stream.fileno(), _CHUNK)
         if not data:
             self._close(stream)
@@ -84,7 +79,7 @@ class Pump:
             self._on_output(name, data)
         return True
 
-    def _feed(self, stream: Any) -> bool:
+    def _feed(self, stream: IO[bytes]) -> bool:
         with contextlib.suppress(BrokenPipeError):
             self._pending = self._pending[os.write(stream.fileno(), self._pending[:65536]) :]
             if self._pending:
@@ -92,7 +87,7 @@ class Pump:
         self._close(stream)
         return False
 
-    def _close(self, stream: Any) -> None:
+    def _close(self, stream: IO[bytes]) -> None:
         self._selector.unregister(stream)
         with contextlib.suppress(BrokenPipeError):
             stream.close()

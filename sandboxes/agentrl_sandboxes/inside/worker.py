@@ -1,0 +1,304 @@
+"""A worker holds one sandbox at a time: its namespaces, its files, its supervisors. It runs no program itself."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+from agentrl_sandboxes.inside import kernel, layers, rootfs, supervisor, usage
+from agentrl_sandboxes.inside.cgroups import Group
+from agentrl_sandboxes.inside.messages import Answer, Limits, Request
+from agentrl_sandboxes.inside.namespaces import build_namespaces
+
+_Reply = tuple[Answer, list[int]]  # with descriptors that go along
+_MAX_MESSAGE = 2**17
+_SUPERVISOR_BYTES = 24 * 2**20  # what this process and supervisors may use on top of the program's limit
+
+
+class Shared(NamedTuple):
+    """What all workers of a manager share."""
+
+    bwrap: str
+    folders: list[str]
+    overlay: bool
+    overlay_options: str
+    own_ids: bool  # whether sandboxes get uids of their own (the manager is root)
+    filters: dict[str, ctypes.Structure]  # profile → loadable filter
+
+
+class _Sandbox(NamedTuple):
+    """The sandbox that is open."""
+
+    namespaces: dict[str, int]
+    workspace: layers.Workspace
+    ids: tuple[int, int] | None
+    filter: ctypes.Structure
+    limits: Limits
+    disk_bytes: int
+    base: list[str]  # frozen layers that it began with
+    ends_at: float
+    hits_before: usage.LimitHits  # when it was opened
+    environment: dict[str, str]
+    supervisors: set[int]
+
+
+class _Prepared(NamedTuple):
+    """Namespaces made ahead, for programs with these ids."""
+
+    ids: tuple[int, int] | None
+    namespaces: dict[str, int]
+
+
+class Worker:
+    """Answers one request at a time on a socket to the process that uses the sandbox."""
+
+    def __init__(self, sock: socket.socket, name: str, shared: Shared, group: Group | None) -> None:
+        self._sock, self._name, self._shared, self._group = sock, name, shared, group
+        self._sandbox: _Sandbox | None = None
+        self._expired = False
+        self._opened_count = 0
+        self._roots: dict[str, str] = {}
+        self._garbage: list[str] = []
+        self._next_id: int | None = None  # the id that the next sandbox will probably have
+        self._prepared: _Prepared | None = None
+        self._builders: list[int] = []  # bubblewrap processes that are about to end
+        self._own_pid_ns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._memory_fd = group.open_events("memory") if group else -1
+        self._pids_fd = group.open_events("pids") if group else -1
+
+    def work(self) -> None:
+        """Serve until the other side is gone, then leave nothing behind."""
+        operations: dict[str, Callable[[Request], _Reply]] = {
+            "open": self._open, "supervisor": self._supervisor, "end_supervisor": self._end_supervisor,
+            "identity": self._identity, "freeze": self._freeze, "copy_layer": self._copy_layer,
+            "remount": self._remount, "drop": self._drop, "close": self._close,
+        }  # fmt: skip
+        while True:
+            self._wait()
+            message = self._sock.recv(_MAX_MESSAGE)
+            if not message:
+                break
+            request = json.loads(message)
+            try:
+                answer, fds = operations[request["do"]](request)
+            except OSError as error:
+                answer, fds = {"fault": f"{request['do']}: {error}"}, []
+            socket.send_fds(self._sock, [json.dumps(answer).encode()], fds)
+            for fd in fds:
+                os.close(fd)
+            self._tidy_up()  # after the answer, in time that nobody waits for
+        self._close({})
+
+    def _wait(self) -> None:
+        """Until there is a request; a sandbox whose time to live is over is closed meanwhile."""
+        while True:
+            left = None if self._sandbox is None else max(0.0, self._sandbox.ends_at - time.monotonic())
+            if select.select([self._sock], [], [], left)[0]:
+                return
+            self._close({})
+            self._expired = True
+            self._tidy_up()
+
+    def _open(self, request: Request) -> _Reply:
+        self._expired = False
+        self._opened_count += 1
+        ids = (request["id"], request["id"]) if self._shared.own_ids else None
+        limits = request["limits"]
+        if self._group is not None:
+            self._group.limit_memory(limits["memory_bytes"] + _SUPERVISOR_BYTES)
+        workspace = layers.Workspace(
+            f"{self._name}.{self._opened_count}",
+            ids,
+            request["disk_bytes"],
+            self._shared.overlay,
+            self._shared.overlay_options,
+        )
+        try:
+            workspace.mount(request["base"])
+            namespaces = self._namespaces(request["root"], ids)
+        except OSError:
+            workspace.close()
+            self._garbage += workspace.garbage
+            raise
+        self._sandbox = _Sandbox(
+            namespaces, workspace, ids, self._shared.filters[request["profile"]], limits, request["disk_bytes"],
+            request["base"], time.monotonic() + request["ttl_s"], usage.limit_hits(self._memory_fd, self._pids_fd),
+            request["env"], set(),
+        )  # fmt: skip
+        return self._supervisor({})
+
+    def _namespaces(self, root: str, ids: tuple[int, int] | None) -> dict[str, int]:
+        """New ones, never used before: those that were made ahead if they fit, else made now."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            if (root, ids) == ("", prepared.ids):
+                return prepared.namespaces
+            _close_all(prepared.namespaces)
+        return self._build(root, ids)
+
+    def _build(self, root: str, ids: tuple[int, int] | None) -> dict[str, int]:
+        namespaces, builder = build_namespaces(self._shared.bwrap, self._root(root), ids)
+        self._builders.append(builder)
+        return namespaces
+
+    def _root(self, root: str) -> str:
+        """The read-only root, put together once per worker and directory: nothing in it can be changed by a sandbox."""
+        if root not in self._roots:
+            target = f"{self._name}/root{len(self._roots)}"
+            skeleton = "points" if root else "skeleton"
+            rootfs.mount_root(target, skeleton, root, self._shared.folders, self._shared.overlay)
+            self._roots[root] = target
+        return self._roots[root]
+
+    def _supervisor(self, request: Request) -> _Reply:
+        extra = [(kernel.clone_tree(f"{request['show']}/u"), "/mnt")] if request.get("show") else []
+        ours, theirs = socket.socketpair()
+        pid = self._fork_supervisor(theirs, [*self._current().workspace.trees(), *extra])
+        self._current().supervisors.add(pid)
+        theirs.close()
+        return {"pid": pid}, [ours.detach()]
+
+    def _identity(self, request: Request) -> _Reply:
+        """The real uid and the groups of a supervisor, seen from outside."""
+        with open(f"/proc/{request['pid']}/status") as file:
+            status = dict(line.split(":", 1) for line in file if ":" in line)
+        return {"uid": int(status["Uid"].split()[0]), "groups": status["Groups"].split()}, []
+
+    def _fork_supervisor(self, sock: socket.socket, trees: list[tuple[int, str]]) -> int:
+        sandbox = self._current()
+        if self._group is not None:
+            ours = 2 * len(sandbox.supervisors) + 2  # each supervisor, and the program it has forked ahead
+            self._group.limit_pids(sandbox.limits["pids"] + ours)
+        confinement = supervisor.Confinement(
+            sandbox.namespaces,
+            trees,
+            sandbox.ids,
+            sandbox.filter,
+            self._memory_fd,
+            self._pids_fd,
+            self._memory_fd >= 0,
+            sandbox.environment,
+        )
+        kernel.unshare(kernel.NEWPID)  # the next child is the first process of a pid namespace; this one stays
+        try:
+            pid = os.fork()
+            if pid == 0:
+                supervisor.start(sock, confinement)
+        finally:
+            kernel.setns(self._own_pid_ns, kernel.NEWPID)  # or the one after it would be in there, too
+            for fd, _ in trees:
+                os.close(fd)
+        return pid
+
+    def _end_supervisor(self, request: Request) -> _Reply:
+        """End one supervisor; says whether the kernel had to end something here for want of memory."""
+        if self._sandbox is not None and request["pid"] in self._sandbox.supervisors:
+            _end(request["pid"])
+            self._sandbox.supervisors.remove(request["pid"])
+        hits = usage.limit_hits(self._memory_fd, self._pids_fd)
+        out_of_memory = self._sandbox is not None and hits.out_of_memory > self._sandbox.hits_before.out_of_memory
+        return {"out_of_memory": out_of_memory, "expired": self._expired}, []
+
+    def _freeze(self, _: Request) -> _Reply:
+        sandbox = self._current()
+        if sandbox.workspace.unchanged():
+            return {"stack": sandbox.workspace.lowers, "lowers": sandbox.workspace.lowers, "ended": False}, []
+        self._end_supervisors()
+        stack = sandbox.workspace.freeze()
+        return {"stack": stack, "ended": True, "lowers": sandbox.workspace.lowers}, []
+
+    def _copy_layer(self, _: Request) -> _Reply:
+        sandbox = self._current()
+        return {"layer": sandbox.workspace.new_layer(sandbox.disk_bytes)}, []
+
+    def _remount(self, request: Request) -> _Reply:
+        sandbox = self._current()
+        self._end_supervisors()
+        sandbox.workspace.mount(sandbox.base if request["stack"] is None else request["stack"])
+        return {"lowers": sandbox.workspace.lowers}, []
+
+    def _drop(self, request: Request) -> _Reply:
+        self._garbage += request["drop"]
+        return {}, []
+
+    def _tidy_up(self) -> None:
+        """Free what is not needed any more, and make the next sandbox's namespaces ahead."""
+        self._free_garbage()
+        if self._next_id is not None and self._sandbox is None:
+            self._prepare(self._next_id)
+            self._next_id = None
+        while self._builders:
+            os.waitpid(self._builders.pop(), 0)
+
+    def _prepare(self, next_id: int) -> None:
+        if self._prepared is not None:
+            _close_all(self._prepared.namespaces)
+            self._prepared = None
+        ids = (next_id, next_id) if self._shared.own_ids else None
+        with contextlib.suppress(OSError):  # whoever opens the next sandbox is told
+            self._prepared = _Prepared(ids, self._build("", ids))
+
+    def _free_garbage(self) -> None:
+        workspace = [] if self._sandbox is None else self._sandbox.workspace.garbage
+        for layer in [*self._garbage, *workspace]:
+            layers.drop(layer)
+        self._garbage.clear()
+        if self._sandbox is not None:
+            self._sandbox.workspace.garbage.clear()
+
+    def _close(self, request: Request) -> _Reply:
+        if self._sandbox is not None:
+            self._end_supervisors()
+            self._sandbox.workspace.close()
+            self._garbage += self._sandbox.workspace.garbage
+            _close_all(self._sandbox.namespaces)
+            self._sandbox = None
+        self._garbage += request.get("drop", [])
+        self._next_id = request.get("next_id")
+        return {}, []
+
+    def _end_supervisors(self) -> None:
+        for pid in self._current().supervisors:
+            _end(pid)
+        self._current().supervisors.clear()
+
+    def _current(self) -> _Sandbox:
+        if self._sandbox is None:
+            why = "its time to live is over" if self._expired else "it is not open"
+            raise OSError(f"the sandbox is gone: {why}")
+        return self._sandbox
+
+
+def start(sock: socket.socket, name: str, shared: Shared, group: Group | None) -> NoReturn:
+    """Runs in a process forked by the manager."""
+    code = 1
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        os.makedirs(name)
+        if group is not None:
+            group.attach(0)
+        Worker(sock, name, shared, group).work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _close_all(fds: dict[str, int]) -> None:
+    for fd in fds.values():
+        os.close(fd)
+
+
+def _end(pid: int) -> None:
+    """Kill a supervisor; the kernel then kills all that lives in its pid namespace before it can be reaped."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # reaped before
+        os.waitpid(pid, 0)
