@@ -133,7 +133,7 @@ class Episode:
             log.warning("trajectory %s failed: %s", self._key, error)
         return dataclasses.replace(
             self._blank, turns=tuple(self._turns), task=task, outcome=outcome, hidden=hidden, final=self._final,
-            error=error, seconds=time.perf_counter() - started,
+            inherited=min(self._blank.inherited, len(self._turns)), error=error, seconds=time.perf_counter() - started,
         )  # fmt: skip
 
     async def _turns_of(self, observation: str, info: Info) -> Outcome:
