@@ -150,11 +150,15 @@ def test_recovering_a_fresh_run_starts_from_the_beginning(run):
     assert run.recover() is None
 
 
-def test_recovering_goes_back_to_the_last_checkpoint_and_drops_what_is_newer(run):
+def test_recovering_goes_back_to_the_last_checkpoint_and_puts_what_is_newer_aside(run):
     commit(run, 0)
     expected = tree(run.folder)
+    newer = {}
     for update in (1, 2):
         commit(run, update, checkpoint=False)
+        newer |= {
+            f"replaced/{update:06d}/{name}": data for name, data in tree(run.folder / f"updates/{update:06d}").items()
+        }
     for name in ("draft", "000001"):  # a commit and an earlier recovery that were cut short
         (run.folder / ".tmp" / name).mkdir()
         (run.folder / ".tmp" / name / "half").write_text("written")
@@ -162,8 +166,9 @@ def test_recovering_goes_back_to_the_last_checkpoint_and_drops_what_is_newer(run
     assert last is not None
     assert last.update == 0
     found = tree(run.folder)
-    assert {name for name in found if name != "lock"} == {name for name in expected if name != "lock"}
-    assert found["metrics.jsonl"] == expected["metrics.jsonl"]
+    assert {name: data for name, data in found.items() if name != "lock"} == {
+        name: data for name, data in (expected | newer).items() if name != "lock"
+    }
 
 
 def test_without_any_checkpoint_a_run_begins_again(run):
@@ -247,6 +252,30 @@ def test_pruning_deletes_other_checkpoints_but_no_trajectories(run):
     assert not (run.folder / "updates/000000/checkpoint").exists()
     assert [found.damage() for found in commits] == [""] * 4
     assert first_difference(commits[0].trajectories(), random_trajectories(0)) == ""
+
+
+def test_of_trajectories_the_newest_updates_keep_theirs(run):
+    for update in range(4):
+        commit(run, update, checkpoint=update == 0)
+    run.prune_trajectories(2)
+    kept = [(commit.folder / "trajectories.parquet").exists() for commit in run.commits()]
+    assert kept == [False, False, True, True]
+    commits = Run.open(run.folder).commits()
+    assert [found.damage() for found in commits] == [""] * 4
+    assert commits[0].metrics == metrics_of(0)
+    assert commits[0].has_checkpoint
+
+
+def test_a_pruning_of_trajectories_that_was_cut_short_is_finished(run):
+    commit(run, 0)
+    commit(run, 1)
+    table = run.folder / "updates/000000/trajectories.parquet"
+    shutil.copy(table, run.folder / "kept")
+    run.prune_trajectories(1)
+    shutil.move(run.folder / "kept", table)
+    run.recover()
+    assert not table.exists()
+    assert [found.damage() for found in run.commits()] == [""] * 2
 
 
 def test_pruning_never_takes_the_newest_checkpoint(run):

@@ -43,7 +43,10 @@ class Column:
     def array(self, value: object, tokens: int, where: str) -> NDArray[np.generic]:
         """A value per token as an array [C, *shape]. Raises DataError where it does not fit."""
         array = np.asarray(value, self.dtype)
-        if array.shape[:1] != (tokens,) or len(array.shape) != 1 + len(self.shape):
+        fits = len(array.shape) == 1 + len(self.shape) and all(
+            axis in (-1, length) for axis, length in zip(self.shape, array.shape[1:], strict=False)
+        )
+        if array.shape[:1] != (tokens,) or not fits:
             raise DataError(
                 f"column {self.name!r} of {where} has the shape {list(array.shape)} for {tokens} sampled tokens; "
                 f"it takes [{tokens}{''.join(f', {n if n >= 0 else chr(107)}' for n in self.shape)}]"

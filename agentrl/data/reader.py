@@ -18,6 +18,7 @@ from agentrl.data.types import Advantage, Completion, Final, Ids, Outcome, Sampl
 from agentrl.errors import DataError
 
 Table = dict[str, Values]
+_OF_BRANCHES = ("parent", "inherited", "turn")
 
 
 def read_trajectories(path: Path | str) -> list[Trajectory]:
@@ -57,8 +58,15 @@ def read_advantages(path: Path | str) -> list[Advantage | None]:
 
 
 def _ready(table: Table, start: int, done: Mapping[str, Trajectory]) -> bool:
-    parent = table.get("parent", [None] * (start + 1))[start]
-    return parent is None or _number(table["turn"][start]) == 0 or str(parent).rpartition("@")[0] in done
+    return _parent({name: table[name][start] for name in _OF_BRANCHES if name in table}) in (None, *done)
+
+
+def _parent(row: Mapping[str, object]) -> str | None:
+    """Id of the trajectory that the inherited turns of this one are stored with; None where it has all its turns."""
+    inherited = _number(row.get("inherited", 0))
+    if row["parent"] is None or not inherited or _number(row["turn"]) == 0:
+        return None
+    return str(row["parent"]).rpartition("@")[0]
 
 
 def _number(value: object) -> int:
@@ -105,12 +113,9 @@ def _spans(table: Table) -> list[tuple[int, int]]:
 def _trajectory(
     table: Table, start: int, end: int, done: Mapping[str, Trajectory], declared: Mapping[str, Column]
 ) -> Trajectory:
-    row = {name: table[name][start] for name in OF_TRAJECTORY if name in table}
-    turns: list[Turn] = []
-    first = _number(table["turn"][start])
-    inherited = _number(row.get("inherited", 0))
-    if row["parent"] is not None and first != 0:
-        turns = list(done[str(row["parent"]).rpartition("@")[0]].turns[:inherited])
+    row = {name: table[name][start] for name in (*OF_TRAJECTORY, "turn") if name in table}
+    first, inherited, parent = _number(row["turn"]), _number(row.get("inherited", 0)), _parent(row)
+    turns: list[Turn] = [] if parent is None else list(done[parent].turns[:inherited])
     before: dict[str, Completion] = {turn.agent: turn.completion for turn in turns}
     for at in range(start, end if first >= 0 else start):
         turn = _turn({name: values[at] for name, values in table.items()}, before, declared)
@@ -144,7 +149,8 @@ def _columns(row: Mapping[str, object], declared: Mapping[str, Column], per: str
         if column.dtype == "json":
             value = json.loads(str(value))
         elif isinstance(value, np.ndarray):
-            value = value.reshape(tokens, *column.shape) if column.shape else value
+            axes = column.shape if tokens else [max(0, length) for length in column.shape]
+            value = value.reshape(tokens, *axes) if column.shape else value
         columns[name] = value
     return columns
 

@@ -88,7 +88,11 @@ def _chains(trajectory: Trajectory, speakers: Collection[str]) -> Iterator[list[
     open_turns: dict[str, list[tuple[int, Turn]]] = {}
     for index in range(trajectory.inherited, len(trajectory.turns)):
         turn = trajectory.turns[index]
-        if turn.agent not in speakers or not len(turn.completion.ids):
+        if turn.agent not in speakers:
+            continue
+        if not len(turn.completion.ids):
+            if turn.relation != "append" and turn.agent in open_turns:
+                yield open_turns.pop(turn.agent)  # what comes next may append to this prompt, not to the one before
             continue
         chain = open_turns.get(turn.agent)
         if (

@@ -173,12 +173,27 @@ def first_difference(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> 
         return f"{len(rows)} rows and {len(others)}, of {len(one)} trajectories and {len(other)}"
     left_values, right_values = _values(rows, 0), _values(others, 0)
     for position, row in enumerate(rows):
+        column = _unlike(row, others[position])
+        if column:
+            return f"column {column} of turn {row.at} of {row.trajectory.id}"
         for name in left_values.keys() - {"seconds"}:
             left, right = left_values[name][position], right_values[name][position]
             if name in ("info", "final_info") and left and right:
                 left, right = _without_cost(left), _without_cost(right)
             if not _same(left, right):
                 return f"{name} of turn {row.at} of {row.trajectory.id}: {left!r} and {right!r}"
+    return ""
+
+
+def _unlike(row: _Row, other: _Row) -> str:
+    """Name of the first column that two rows do not share; those that are never stored do not count."""
+    for one, two in ((row.trajectory, other.trajectory), (row.turn, other.turn)):
+        mine, theirs = (holder.columns if holder is not None else {} for holder in (one, two))
+        for name in sorted(mine.keys() | theirs.keys()):
+            if name in COLUMNS and not COLUMNS[name].stored:
+                continue
+            if name not in mine or name not in theirs or to_json(mine[name]) != to_json(theirs[name]):
+                return name
     return ""
 
 

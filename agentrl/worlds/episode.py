@@ -138,7 +138,7 @@ class Episode:
         return dataclasses.replace(
             self._blank, turns=tuple(self._turns), task=task, outcome=outcome, hidden=hidden, error=error,
             final=Final(step.observation, step.anchor, step.info) if step is not None else None,
-            seconds=time.perf_counter() - started,
+            inherited=min(self._blank.inherited, len(self._turns)), seconds=time.perf_counter() - started,
         )  # fmt: skip
 
     async def _turns_of(self, observation: str, info: Info) -> Outcome:

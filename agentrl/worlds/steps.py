@@ -86,7 +86,7 @@ def cost_of(info: Info, seconds: float, tokens: int) -> dict[str, float]:
 
 def _number(reward: object) -> float:
     try:
-        return float(reward)  # type: ignore[arg-type]
+        return float(reward)  # type: ignore[arg-type]  # whatever it is, it is tried
     except (TypeError, ValueError):
         raise TypeError(f"step gave the reward {_short(reward)}; a reward is one number") from None
 

@@ -13,16 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_worker import random_advantages, random_trajectories
 
+from agentrl.data.columns import COLUMNS, Column
 from agentrl.data.jsontext import to_json
-from agentrl.data.table import (
-    first_difference,
-    read_advantages,
-    read_trajectories,
-    same_trajectories,
-    write_trajectories,
-)
-from agentrl.data.types import Completion, Outcome, Task, Trajectory, Turn
+from agentrl.data.reader import read_advantages, read_trajectories
+from agentrl.data.rows import relation
+from agentrl.data.table import first_difference, same_trajectories, write_trajectories
+from agentrl.data.types import Completion, Final, Outcome, Task, Trajectory, Turn
 from agentrl.errors import DataError
+
+DATA = pathlib.Path(__file__).parent / "data"
 
 
 def one_trajectory(*turns: Turn, **changes) -> Trajectory:
@@ -51,11 +50,16 @@ def test_trajectories_and_advantages_read_back_exactly(tmp_path, seed):
     assert [t.seconds for t in found] == [t.seconds for t in trajectories]
     assert [t.success for t in found] == [t.success for t in trajectories]
     assert {t.completion.prompt_ids.dtype for whole in found for t in whole.turns} == {np.dtype(np.int32)}
-    for expected, read in zip(advantages, read_advantages(tmp_path / "t.parquet"), strict=True):
-        assert (expected is None) == (read is None)
-        if expected is not None:
-            assert isinstance(read, list) == isinstance(expected, list)
-            assert all(np.array_equal(a, b) for a, b in zip(expected, read, strict=True))
+    ids = {trajectory.id for trajectory in trajectories}
+    for trajectory, expected, read in zip(
+        trajectories, advantages, read_advantages(tmp_path / "t.parquet"), strict=True
+    ):
+        first = trajectory.inherited if (trajectory.parent or "").rpartition("@")[0] in ids else 0
+        own = None if expected is None or len(trajectory.turns) == first else expected[first:]
+        assert (own is None) == (read is None)
+        if own is not None:
+            assert isinstance(read, list) == isinstance(own, list)
+            assert all(np.array_equal(a, b) for a, b in zip(own, read, strict=True))
 
 
 def test_a_table_larger_than_one_row_group_reads_back(tmp_path):
@@ -92,6 +96,146 @@ def test_each_speaker_has_its_own_past(tmp_path):
     both = one_trajectory(turn([1], [2]), other, turn([1, 2, 3], [4]))
     assert same_trajectories([both], saved(tmp_path, both))
     assert pq.read_table(tmp_path / "t.parquet")["prompt_start"].to_pylist() == [0, 0, 2]
+
+
+def branch_of(parent: Trajectory, at: int, *own: Turn, **changes) -> Trajectory:
+    return one_trajectory(
+        *parent.turns[:at], *own, **({"parent": f"{parent.id}@{at}", "inherited": at, "branch": 1} | changes)
+    )
+
+
+def test_a_branch_stores_its_own_turns_only_and_comes_back_whole(tmp_path):
+    parent = one_trajectory(turn([1], [2]), turn([1, 2, 3], [4]))
+    child = branch_of(parent, 1, turn([1, 2, 3], [5]))
+    grandchild = branch_of(child, 2, turn([1, 2, 3, 5, 6], [7]))
+    for order in ((parent, child, grandchild), (grandchild, child, parent)):
+        assert first_difference(order, saved(tmp_path, *order)) == ""
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table["trajectory"].to_pylist() == ["g.0-0@1.1@2.1", "g.0-0@1.1", "g.0-0", "g.0-0"]
+    assert table["turn"].to_pylist() == [2, 1, 0, 1]
+    assert table["prompt_ids"].to_pylist() == [[6], [3], [1], [3]]
+
+
+def test_a_branch_whose_parent_is_elsewhere_is_stored_whole(tmp_path):
+    parent = one_trajectory(turn([1], [2]), turn([1, 2, 3], [4]))
+    alone = [branch_of(parent, 1, turn([1, 2, 3], [5])), branch_of(parent, 1, branch=2), branch_of(parent, 0, branch=3)]
+    assert first_difference(alone, saved(tmp_path, *alone)) == ""
+    assert pq.read_table(tmp_path / "t.parquet")["turn"].to_pylist() == [0, 1, 0, -1]
+
+
+def test_a_table_that_lacks_the_parent_of_a_branch_is_refused(tmp_path):
+    parent = one_trajectory(turn([1], [2]))
+    write_trajectories(tmp_path / "t.parquet", [parent, branch_of(parent, 1, turn([1, 2], [3]))])
+    pq.write_table(pq.read_table(tmp_path / "t.parquet").slice(1), tmp_path / "cut.parquet")
+    with pytest.raises(DataError, match=r"g\.0-0@1\.1 lacks its parent"):
+        read_trajectories(tmp_path / "cut.parquet")
+
+
+def test_what_a_trajectory_says_of_itself_reads_back(tmp_path):
+    whole = one_trajectory(
+        turn(kind="speak"),
+        final=Final("the end", "a truer end", {"admissible": ["look"], "success": True}),
+        labels={"arm": "hinted"},
+        hidden={"solution": [1, {"a": None}]},
+    )
+    (found,) = saved(tmp_path, whole)
+    assert first_difference([whole], [found]) == ""
+    assert (found.labels, found.hidden, found.turns[0].kind) == (whole.labels, whole.hidden, "speak")
+    assert found.final is not None
+    assert found.final.admissible == ("look",)
+    assert saved(tmp_path, one_trajectory(turn()))[0].final is None
+
+
+COLUMNS_OF_A_PLUGIN = {
+    "routed": Column("routed", "int32", "token", shape=(2, 3), fill=-1),
+    "likeliest": Column("likeliest", "int64", "token", shape=(-1,)),
+    "kept": Column("kept", "bool", "token"),
+    "margin": Column("margin", "float64", "turn"),
+    "note": Column("note", "text", "turn"),
+    "rubric": Column("rubric", "json", "trajectory"),
+    "spare": Column("spare", "float32", "turn", stored=False),
+}
+
+
+def test_declared_columns_read_back_without_the_plugin_that_declared_them(tmp_path):
+    columns = {name + "_": dataclasses.replace(c, name=name + "_") for name, c in COLUMNS_OF_A_PLUGIN.items()}
+    values = {
+        "routed_": np.arange(12, dtype=np.int32).reshape(2, 2, 3),
+        "likeliest_": np.array([[5, 6, 7], [8, 9, 2**40]]),
+        "kept_": np.array([True, False]),
+        "margin_": 0.1,
+        "note_": "why\nnot",
+    }
+    whole = one_trajectory(
+        turn([1], [2, 3], columns=dict(values)),
+        turn([1], [], columns={"likeliest_": np.zeros((0, 3), np.int64), "routed_": np.zeros((0, 2, 3), np.int32)}),
+        turn([4], [5]),
+        columns={"rubric_": {"style": [1, None]}},
+    )
+    spare = dataclasses.replace(whole.turns[2], columns={"spare_": 1.0})
+    write_trajectories(
+        tmp_path / "t.parquet", [dataclasses.replace(whole, turns=(*whole.turns[:2], spare))], columns=columns | COLUMNS
+    )
+    (found,) = read_trajectories(tmp_path / "t.parquet")
+    assert found.columns == {"rubric_": {"style": [1, None]}}
+    assert found.turns[0].columns.keys() == values.keys()
+    for name, value in values.items():
+        assert np.array_equal(found.turns[0].columns[name], value), name
+        if isinstance(value, np.ndarray):
+            assert found.turns[0].columns[name].dtype == value.dtype
+    assert found.turns[1].columns["routed_"].shape == (0, 2, 3)
+    assert len(found.turns[1].columns["likeliest_"]) == 0
+    assert found.turns[2].columns == {}
+    assert "spare_" not in pq.read_schema(tmp_path / "t.parquet").names
+
+
+def test_a_column_that_nobody_declared_is_refused(tmp_path):
+    with pytest.raises(DataError, match="column 'valu' is not declared; offer it with `register_columns`"):
+        write_trajectories(tmp_path / "t", [one_trajectory(turn(columns={"valu": 1.0}))])
+
+
+def test_a_column_may_not_take_the_name_of_one_that_every_table_has(tmp_path):
+    with pytest.raises(DataError, match="'reward' has the name of a column that every table has"):
+        write_trajectories(
+            tmp_path / "t",
+            [one_trajectory(turn(columns={"reward": 1.0}))],
+            columns={"reward": Column("reward", "float32", "turn")},
+        )
+
+
+@pytest.mark.parametrize("value", [np.zeros((2, 2, 2), np.int32), np.zeros((1, 2, 3), np.int32), np.zeros(2, np.int32)])
+def test_a_column_of_another_shape_is_named(tmp_path, value):
+    with pytest.raises(DataError, match=r"column 'routed' of turn 0 of g\.0-0 .* it takes \[2, 2, 3\]"):
+        write_trajectories(
+            tmp_path / "t", [one_trajectory(turn([1], [2, 3], columns={"routed": value}))], columns=COLUMNS_OF_A_PLUGIN
+        )
+
+
+def test_a_table_of_schema_version_1_is_read(tmp_path):
+    expected = json.loads((DATA / "version_1.json").read_text(encoding="utf-8"))
+    found = read_trajectories(DATA / "version_1.parquet")
+    assert len(found) == len(expected) == 5
+    for whole, plain in zip(found, expected, strict=True):
+        assert whole.outcome.value == plain["outcome"]
+        assert whole.task == Task(**plain["task"])
+        for name in ("group", "member", "attempt", "seed", "parent", "error", "seconds"):
+            assert getattr(whole, name) == plain[name], name
+        assert (whole.final, whole.labels, whole.hidden, whole.inherited) == (None, {}, {}, 0)
+        last = {}
+        for now, old in zip(whole.turns, plain["turns"], strict=True):
+            for name in ("observation", "action", "reward", "anchor", "rewards", "invalid", "info", "agent"):
+                assert getattr(now, name) == old[name], name
+            for name in ("prompt_ids", "ids", "logprobs", "versions", "entropy"):
+                value = getattr(now.completion, name)
+                assert (None if value is None else value.tolist()) == old["completion"][name], name
+            assert (now.completion.text, now.completion.stop) == (old["completion"]["text"], old["completion"]["stop"])
+            assert dataclasses.asdict(now.completion.sampling) == old["completion"]["sampling"]
+            assert (now.columns, now.kind) == (old["extras"], "act")
+            assert (now.relation, now.kept) == relation(last.get(now.agent), now.completion.prompt_ids)
+            last[now.agent] = now.completion
+    kinds = {None if a is None else type(a) for a in read_advantages(DATA / "version_1.parquet")}
+    assert kinds == {None, list, np.ndarray}
+    assert any("judgement" in now.columns for whole in found for now in whole.turns)
 
 
 @given(
@@ -218,7 +362,7 @@ def test_a_table_of_another_schema_version_is_refused(tmp_path):
     table = pq.read_table(tmp_path / "t.parquet")
     newer = table.set_column(0, table.schema.field(0), [pa.array([99], pa.int16())])
     pq.write_table(newer, tmp_path / "newer.parquet")
-    with pytest.raises(DataError, match=r"schema version \[99\], this agentrl reads 1"):
+    with pytest.raises(DataError, match=r"schema version \[99\], this agentrl reads 1 and 2"):
         read_trajectories(tmp_path / "newer.parquet")
     pq.write_table(table.drop_columns(["schema_version"]), tmp_path / "other.parquet")
     with pytest.raises(DataError, match="not a table of trajectories"):
@@ -231,6 +375,8 @@ def test_a_table_of_another_schema_version_is_refused(tmp_path):
         ({"reward": 0.25}, "reward of turn 0"),
         ({"action": "else"}, "action of turn 0"),
         ({"info": {"success": True}}, "of turn 0"),
+        ({"kind": "speak"}, "kind of turn 0"),
+        ({"columns": {"value": 0.5}}, "column value of turn 0"),
         ({"completion": turn([1, 2], [4]).completion}, "ids of turn 0"),
         ({"completion": turn([9, 2], [3]).completion}, "prompt_ids of turn 0"),
     ],
