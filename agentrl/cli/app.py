@@ -55,20 +55,21 @@ def main() -> None:
 @_JSON
 def list_parts(kind: str | None, as_json: bool) -> None:
     """Every installed part by kind, and plugins that are switched off."""
-    from agentrl.parts.kinds import KINDS
+    from agentrl.cli.listing import listing
 
-    host = _host()
-    kinds = [kind] if kind else list(KINDS)
-    found = {name: {entry.name: entry.plugin for entry in host.registry(name)} for name in kinds}
+    known = listing()
+    if kind and kind not in known["parts"]:
+        raise ConfigError(f"there is no kind of part named {kind!r}. {did_you_mean(kind, known['parts'])}")
+    found = {kind: known["parts"][kind]} if kind else known["parts"]
     if as_json:
-        click.echo(json.dumps({"parts": found, "broken": host.broken}, indent=2))
+        click.echo(json.dumps({"parts": found, "broken": known["broken"]}, indent=2))
         return
     for name, entries in found.items():
         if entries:
             click.echo(f"{name:<12} {', '.join(entries)}")
         elif kind:
             click.echo(f"no {name} is installed")
-    for plugin, reason in host.broken.items():
+    for plugin, reason in known["broken"].items():
         click.echo(f"switched off: {plugin}: {reason}", err=True)
     click.echo("\n`agentrl show KIND NAME` says what a part does and which settings it has.")
 

@@ -11,7 +11,6 @@ from string import Template
 import click
 
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.parts.host import default_host
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -67,6 +66,8 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of a world: give at most 40 small letters, digits and single words joined "
             "by _, beginning with a letter and no word of Python's own, such as my_world"
         )
+    from agentrl.parts.host import default_host
+
     taken = {entry.name: entry.plugin for entry in default_host().registry("environment")}
     if name in taken:
         raise ConfigError(f"a world named {name!r} is installed already, by plugin {taken[name]!r}; give another name")

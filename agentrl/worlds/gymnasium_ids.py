@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 PREFIX = "environment."
+_REGISTRATION = "gymnasium.envs.registration"
 
 
 class _Maker:
@@ -24,7 +30,14 @@ class _Maker:
 
 
 def register() -> None:
-    """Called by `import agentrl`: Gymnasium 1.4 no longer asks entry points itself."""
+    """Called by `import agentrl`: Gymnasium 1.4 no longer asks entry points itself. Waits for Gymnasium to be imported."""
+    if _REGISTRATION in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _Waits())
+
+
+def _register() -> None:
     from gymnasium.envs.registration import register as register_id
     from gymnasium.envs.registration import registry
 
@@ -33,3 +46,22 @@ def register() -> None:
         env_id = f"agentrl/{name}-v0"
         if point.name.startswith(PREFIX) and env_id not in registry:
             register_id(id=env_id, entry_point=_Maker(name), disable_env_checker=True, order_enforce=False)
+
+
+class _Waits(MetaPathFinder):
+    """Registers the ids right after Gymnasium's registry was imported, so that light commands need not import it."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        if name != _REGISTRATION:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def run_and_register(module: ModuleType) -> None:
+                run(module)
+                _register()
+
+            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+        return spec
