@@ -22,6 +22,13 @@ def plugin(name: str, **members: Any) -> ModuleType:
     return module
 
 
+def plugin_with(name: str, **members: Any) -> ModuleType:
+    """A module that holds what others define."""
+    module = ModuleType(name)
+    vars(module).update(members)
+    return module
+
+
 @agentrl.hookimpl
 def offers_halved(register: Any) -> None:
     register("halved", lambda trajectories, *, by=2: [])
@@ -47,11 +54,62 @@ def test_a_misspelt_hook_is_switched_off_with_the_right_word() -> None:
     assert "Did you mean 'register_credits'?" in host.broken["typo"]
 
 
-def test_a_hook_without_the_marker_is_noticed() -> None:
-    def register_credits(register: Any) -> None: ...
+def test_a_hook_needs_no_marker() -> None:
+    def register_credits(register: agentrl.Register) -> None:
+        register("bare", lambda trajectories: [])
 
     host = Host({"bare": plugin("bare", register_credits=register_credits)})
-    assert "@agentrl.hookimpl" in host.broken["bare"]
+    assert host.broken == {}
+    assert host.plugin_of(Spec("credit", "bare")) == "bare"
+
+
+def test_a_hook_that_a_plugin_only_imports_is_not_its_own() -> None:
+    def register_credits(register: agentrl.Register) -> None:
+        register("once", lambda trajectories: [])
+
+    owner = plugin("owner", register_credits=register_credits)
+    host = Host({"owner": owner, "reader": plugin_with("reader", register_credits=register_credits)})
+    assert host.broken == {}
+    assert host.plugin_of(Spec("credit", "once")) == "owner"
+
+
+def test_a_misspelt_hook_without_the_marker_is_switched_off_too() -> None:
+    def register_credit(register: agentrl.Register) -> None: ...
+
+    host = Host({"typo": plugin("typo", register_credit=register_credit)})
+    assert "Did you mean 'register_credits'?" in host.broken["typo"]
+
+
+def test_an_object_with_hooks_is_a_plugin() -> None:
+    class Mine:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def register_credits(self, register: agentrl.Register) -> None:
+            register("mine", lambda trajectories: [])
+
+        def on_update(self, update: int, metrics: dict[str, float]) -> None:
+            self.seen.append(update)
+
+    mine = Mine()
+    host = Host({"mine": mine})
+    host.manager.hook.on_update(update=3, metrics={})
+    assert host.broken == {}
+    assert mine.seen == [3]
+    assert callable(host.build(Spec("credit", "mine")))
+
+
+def test_a_plugin_of_the_first_form_is_switched_off_with_the_line_to_remove() -> None:
+    def register_credits(register: Any) -> None:
+        register("old", agentrl.factory(lambda trajectories: []))  # type: ignore[attr-defined]
+
+    def register_losses(register: Any) -> None:
+        from agentrl import factory  # type: ignore[attr-defined]  # noqa: F401
+
+    old = plugin("old", register_credits=hook(register_credits))
+    host = Host({"old": old, "older": plugin("older", register_losses=hook(register_losses))})
+    for name in ("old", "older"):
+        assert "remove @agentrl.factory (see CHANGELOG, 'Parts by type')" in host.broken[name]
 
 
 def test_a_plugin_that_raises_takes_nothing_down_and_leaves_nothing_behind() -> None:
@@ -85,13 +143,45 @@ def test_listing_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_nested_table_becomes_a_factory_and_is_checked() -> None:
-    def needs(environment: object, *, judge: agentrl.Policy) -> object:
-        return judge()
+def test_columns_are_declared_by_plugins_and_equal_twins_are_fine() -> None:
+    def columns(*declared: agentrl.Column) -> Any:
+        def register_columns(declare: Any) -> None:
+            for column in declared:
+                declare(column)
 
-    made = agentrl.factory(needs)
-    made.__module__ = "nested"
-    host = Host({"nested": plugin("nested", register_loggers=hook(lambda register: register("needs", made)))})
-    spec = Spec("logger", "needs", {"judge": {"name": "random"}})
-    policy = host.build(spec, environment=None, dialect=None)
-    assert policy is not None
+        return hook(register_columns)
+
+    margin = agentrl.Column("margin", "float32", "token")
+    one, twin, other, wrong = (
+        plugin(name, register_columns=columns(column))
+        for name, column in (
+            ("one", margin),
+            ("twin", agentrl.Column("margin", "float32", "token")),
+            ("other", agentrl.Column("margin", "float64", "token")),
+            ("wrong", agentrl.Column("value", "float32", "token")),
+        )
+    )
+    host = Host({"one": one, "twin": twin, "other": other, "wrong": wrong})
+    assert host.columns["margin"] == margin
+    assert host.columns["value"] == agentrl.COLUMNS["value"]
+    assert list(host.broken) == ["other", "wrong"]
+    assert "'margin' is declared by plugin 'one' and, in another way, by 'other'" in host.broken["other"]
+    assert "'value' is declared by plugin 'agentrl' and, in another way, by 'wrong'" in host.broken["wrong"]
+
+
+def test_another_host_may_have_further_live_plugins() -> None:
+    host = Host({"mine": plugin("mine", register_credits=offers_halved)})
+    more = host.with_plugins(
+        {"other": plugin("other", register_credits=hook(lambda register: register("more", print)))}
+    )
+    assert {"halved", "more"} <= {entry.name for entry in more.registry("credit")}
+    assert "more" not in {entry.name for entry in host.registry("credit")}
+
+
+def test_a_part_of_a_plugin_that_is_switched_off_is_named_with_the_reason() -> None:
+    def register_credits(register: Any) -> None:
+        raise RuntimeError("no luck")
+
+    host = Host({"credit.mine": plugin("credit.mine", register_credits=hook(register_credits))})
+    with pytest.raises(ConfigError, match=r"no credit named 'mine'.*Switched off: credit\.mine .*no luck"):
+        host.part("credit", "mine")

@@ -1,11 +1,14 @@
-"""Names and settings of parts: what fits is built, what does not gets one clear line."""
+"""Names and settings of parts: what fits is taken, what does not gets one clear line."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 
-from agentrl import ConfigError, PluginError, Spec
-from agentrl.parts.registry import Registry, build, check_settings, settings_of
+from agentrl import ConfigError, Model, Player, PluginError, Policy, Spec
+from agentrl.parts.registry import Registry
+from agentrl.parts.settings import check_settings, parameters_of, settings_of
 
 
 def shifted(values: list[float], *, by: float = 1.0, times: int = 1) -> list[float]:
@@ -13,50 +16,70 @@ def shifted(values: list[float], *, by: float = 1.0, times: int = 1) -> list[flo
 
 
 class Scaled:
-    def __init__(self, model: object, *, factor: float, name: str = "x", on: bool = True) -> None:
+    def __init__(self, model: Model, *, factor: float, name: str = "x", on: bool = True) -> None:
         self.model, self.factor, self.on = model, factor, on
 
 
-def test_a_function_gets_its_settings_bound() -> None:
-    part = build(Spec("credit", "shifted", {"by": 2}), shifted)
-    assert part([1.0]) == [3.0]
+def checked(settings: dict[str, object], part: object = shifted) -> dict[str, object]:
+    return check_settings(Spec("credit", "mine", settings), settings_of(part))  # type: ignore[arg-type]
 
 
-def test_a_class_is_constructed_with_settings_and_the_parts_it_asks_for() -> None:
-    model = object()
-    part = build(Spec("trainer", "scaled", {"factor": 3}), Scaled, {"model": model, "other": 1})
-    assert (part.model, part.factor) == (model, 3.0)
-
-
-def test_a_missing_part_is_named() -> None:
-    with pytest.raises(ConfigError, match="needs a model"):
-        build(Spec("trainer", "scaled", {"factor": 3}), Scaled, {})
+def test_settings_are_converted_by_their_annotations() -> None:
+    assert checked({"by": 2, "times": 3}) == {"by": 2.0, "times": 3}
+    assert isinstance(checked({"by": 2})["by"], float)
 
 
 def test_a_misspelt_setting_gets_the_nearest_right_word() -> None:
     with pytest.raises(ConfigError, match=r"no setting 'tmies'. Did you mean 'times'\? Allowed: by, times"):
-        check_settings(Spec("credit", "shifted", {"tmies": 1}), shifted)
+        checked({"tmies": 1})
 
 
 def test_a_missing_setting_is_named_with_its_type() -> None:
     with pytest.raises(ConfigError, match=r"needs the setting 'factor' \(float\)"):
-        check_settings(Spec("trainer", "scaled"), Scaled)
+        checked({}, Scaled)
 
 
 @pytest.mark.parametrize(("name", "value"), [("by", "much"), ("times", 1.5), ("times", True), ("times", "2")])
 def test_a_wrong_value_says_what_was_given_and_what_is_taken(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{name} = .* does not fit: .* It takes .*default"):
-        check_settings(Spec("credit", "shifted", {name: value}), shifted)
+        checked({name: value})
 
 
 def test_a_number_is_no_string_and_no_bool() -> None:
     for settings in ({"factor": 1, "name": 3}, {"factor": 1, "on": 1}):
         with pytest.raises(ConfigError, match="does not fit"):
-            check_settings(Spec("trainer", "scaled", settings), Scaled)
+            checked(settings, Scaled)
 
 
 def test_every_default_stands_in_the_signature_alone() -> None:
     assert {name: setting.default for name, setting in settings_of(shifted).items()} == {"by": 1.0, "times": 1}
+
+
+def test_a_setting_may_say_what_it_means_where_it_is_annotated() -> None:
+    def credit(*, gamma: Annotated[float, "discount of a turn"] = 1.0, top: Annotated[int | None, "how many"] = None):  # type: ignore[no-untyped-def]
+        return gamma, top
+
+    settings = settings_of(credit)
+    assert {name: setting.meaning for name, setting in settings.items()} == {
+        "gamma": "discount of a turn",
+        "top": "how many",
+    }
+    assert checked({"gamma": 1, "top": 2}, credit) == {"gamma": 1.0, "top": 2}
+
+
+def test_a_parameter_that_is_annotated_with_a_contract_is_no_setting_unless_it_has_a_default() -> None:
+    def world(player: Player, *, policy: Policy, user: Policy | None = None, size: int = 3) -> None: ...
+
+    contracts = {name: parameter.contract for name, parameter in parameters_of(world, made=True).items()}
+    assert contracts == {"player": Player, "policy": Policy, "user": Policy, "size": None}
+    assert set(settings_of(world)) == {"user", "size"}
+
+
+def test_an_annotation_that_cannot_be_resolved_says_so() -> None:
+    def credit(*, gamma: Nowhere = 1.0) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(PluginError, match="cannot be resolved.*Nowhere.*import it at run time"):
+        settings_of(credit)
 
 
 def test_the_second_owner_of_a_name_is_refused_naming_both() -> None:
@@ -66,11 +89,26 @@ def test_the_second_owner_of_a_name_is_refused_naming_both() -> None:
         registry.add("gigpo", shifted, "two")
 
 
-def test_a_lazy_target_that_is_not_there_says_so() -> None:
+@pytest.mark.parametrize("target", ["agentrl.data.types:Nothing", "agentrl.nowhere:x", "agentrl.data.types:AGENT"])
+def test_a_lazy_target_that_is_not_there_or_no_callable_says_so(target: str) -> None:
     registry = Registry("credit")
-    registry.add("gone", "agentrl.data.types:Nothing", "one")
-    with pytest.raises(PluginError, match="cannot be imported"):
+    registry.add("gone", target, "one")
+    with pytest.raises(PluginError, match="cannot be imported|is no callable"):
         registry.entry("gone").load()
+
+
+@pytest.mark.parametrize("target", [3, "no colon", "a:b:c"])
+def test_a_target_that_is_none_is_refused_when_it_is_registered(target: object) -> None:
+    with pytest.raises(PluginError, match='give a callable or "module:object"'):
+        Registry("credit").add("gone", target, "one")
+
+
+def test_a_scope_is_one_of_three_words() -> None:
+    registry = Registry("credit")
+    registry.add("wide", shifted, "one", "update")
+    assert registry.entry("wide").scope == "update"
+    with pytest.raises(PluginError, match="scope = 'batch'; allowed are"):
+        registry.add("wider", shifted, "one", "batch")
 
 
 def test_a_table_without_a_name_says_how_to_see_the_names() -> None:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import logging
 import os
+import re
 import threading
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -185,7 +186,7 @@ class Host:
                 )
 
     def _switch_off(self, name: str, reason: str) -> None:
-        if "has no attribute 'factory'" in reason:
+        if re.search(r"agentrl.*\bfactory\b|\bfactory\b.*agentrl", reason):
             reason += "; the marker is not needed any more: remove @agentrl.factory (see CHANGELOG, 'Parts by type')"
         self.broken[name] = reason
         for registry in self.registries.values():

@@ -249,6 +249,11 @@ def _check_stages(config: RunFile) -> None:
                 raise ConfigError(
                     f"stage {stage.name!r} repeats {name!r}. {did_you_mean(name, set(names) - {stage.name})}"
                 )
+            inner = next(other for other in config.stages if other.name == name).of
+            if inner:
+                raise ConfigError(
+                    f"stage {stage.name!r} repeats {name!r}, which itself repeats others; name those: of = {list(inner)}"
+                )
 
 
 def _evaluation(tables: Mapping[str, object]) -> EvaluationPlan | None:

@@ -92,7 +92,7 @@ def describe(annotation: object) -> str:
     >>> describe(int), describe(float | None)
     ('int', 'float | None')
     """
-    name = getattr(annotation, "__name__", "") if isinstance(annotation, type) else ""
+    name = getattr(annotation, "__name__", "") if isinstance(annotation, (type, typing.NewType)) else ""
     return name or str(annotation).replace("typing.", "")
 
 
