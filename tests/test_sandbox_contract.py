@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
-from sandbox_support import needs_bubblewrap, provider
+from sandbox_support import ROOT, needs_bubblewrap, provider
 
 from agentrl import Command, ConfigError, DataError, ExecResult, OutputStream, SandboxFault, SandboxLimits, SandboxSpec
 from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
@@ -36,7 +37,7 @@ def plain() -> Bubblewrap:
         "reset_gives_a_new_place",
         "a_snapshot_brings_files_back",
         "a_snapshot_can_be_taken_beside_a_session",
-        "a_fork_has_the_files_and_its_own_life",
+        "a_fork_has_the_files_and_goes_its_own_way",
     ],
 )
 def test_bubblewrap_keeps_the_contract_where_the_kernel_helps_less(check: str, plain: Bubblewrap) -> None:
@@ -146,6 +147,17 @@ def test_what_bubblewrap_cannot_do_is_said_when_asked_for() -> None:
     for spec in (SandboxSpec(image="debian:12"), SandboxSpec(network="open"), SandboxSpec(profile="strikt")):
         with pytest.raises(ConfigError, match=r"has no|Did you mean"):
             provider().create(spec)
+
+
+@needs_bubblewrap
+def test_the_examples_of_the_page_run() -> None:
+    page = (ROOT / "docs/sandboxes.md").read_text(encoding="utf-8")
+    with provider().create() as agent:
+        agent.put("solution.py", b"def add(a, b): return a + b if a < 5 else 0")
+        names: dict[str, object] = {"agent": agent}
+        for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            exec(block, names)
+    assert getattr(names["score"], "fraction", None) == 0.5
 
 
 @needs_bubblewrap

@@ -34,7 +34,7 @@ ON_THE_WAY = {  # what the way through a pool could break; the others are the sa
     "closing_ends_what_runs", "asking_for_too_much_is_refused", "the_grade_is_json_and_complete",
     "what_a_run_was_can_be_kept", "files_go_in_and_come_out", "files_that_are_not_there_are_data",
     "what_is_not_declared_is_refused", "variables_of_a_python_session_survive", "sessions_do_not_disturb_each_other",
-    "a_snapshot_brings_files_back", "a_fork_has_the_files_and_its_own_life", "forks_can_be_made_at_once",
+    "a_snapshot_brings_files_back", "a_fork_has_the_files_and_goes_its_own_way", "forks_can_be_made_at_once",
 }  # fmt: skip
 TOKEN = "a-token-of-tests-that-is-long-enough"
 

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from agentrl.errors import ConfigError
 from agentrl.sandbox import ExecResult, Sandbox, SandboxProvider, SandboxSpec
@@ -29,8 +29,8 @@ MOST_TIMEOUTS = 3
 class Call:
     """A call of the entry function, and the answer that is right; the answer never enters a sandbox."""
 
-    arguments: tuple[Any, ...]
-    expected: Any
+    arguments: tuple[object, ...]
+    expected: object
     loose: bool = False  # a tuple is as good as a list, as in files whose answers are JSON
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ class Trial:
     status: str  # passed, wrong, error, failed, or how the program ended (timeout, out_of_memory …), or not_run
     why: str = ""
 
-    def to_data(self, position: int) -> dict[str, Any]:
+    def to_data(self, position: int) -> dict[str, object]:
         """For `info`: JSON-able, without the test's contents."""
         return {"test": position, "passed": self.passed, "status": self.status, "why": self.why}
 
@@ -121,7 +121,7 @@ class Score:
     printed: str = ""
     tidy: bool = False  # the program says that it left no files; only its own next run could be misled
     refused: Mapping[str, str] = field(default_factory=dict)  # files of the agent that were not taken over, and why
-    grade: Mapping[str, Any] = field(default_factory=dict)  # of the clean sandbox that `score_files` made
+    grade: Mapping[str, object] = field(default_factory=dict)  # of the clean sandbox that `score_files` made
 
     @property
     def passed(self) -> int:
@@ -274,7 +274,7 @@ class _Runner:
         self._timeouts += result.status == "timeout"
         return _written(test, result) if result.ok else self._ended(test, result)
 
-    def _python(self, program: str, data: dict[str, Any]) -> tuple[ExecResult, dict[str, tuple[str, str]]]:
+    def _python(self, program: str, data: Mapping[str, object]) -> tuple[ExecResult, dict[str, tuple[str, str]]]:
         stdin = json.dumps({**data, "source": self._solution.source, "beside": bool(self._files)}).encode()
         if self._files:  # a module of the agent's must not come before one of the standard library
             result = self._sandbox.exec(["python3", "-I", "-c", program], stdin=stdin, timeout_s=self._timeout_s)

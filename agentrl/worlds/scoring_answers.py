@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from agentrl.worlds.scoring_programs import ENCODER
 
-_functions: dict[str, Any] = {}
+_functions: dict[str, Callable[[object], object]] = {}
 exec(ENCODER, _functions)
 
 
-def encode(value: Any) -> Any:
+def encode(value: object) -> object:
     """JSON-able. Raises TypeError for anything but plain values.
 
     >>> encode((1, [2]))
@@ -22,7 +22,7 @@ def encode(value: Any) -> Any:
     return _functions["encode"](value)
 
 
-def read(text: str) -> Any:
+def read(text: str) -> object:
     """The value that a line of a program stands for. Raises ValueError for anything else, however hostile."""
     try:
         return _functions["decode"](json.loads(text))
@@ -30,7 +30,7 @@ def read(text: str) -> Any:
         raise ValueError(f"this is no answer: {type(error).__name__}") from None
 
 
-def loosened(value: Any) -> Any:
+def loosened(value: object) -> object:
     """The value with every tuple as a list.
 
     >>> loosened({"a": (1, (2,))})

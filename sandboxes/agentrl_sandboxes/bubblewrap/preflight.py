@@ -68,9 +68,12 @@ def explain(proc_sys: str = "/proc/sys") -> str:
 
 def _try(bwrap: str) -> str:
     """What bubblewrap complains of when it is run as sandboxes run it: by an ordinary user."""
-    ids = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    nobody = 65534 if os.geteuid() == 0 else None
     try:
-        ended = subprocess.run([bwrap, *_TRIAL], capture_output=True, text=True, timeout=20, check=False, **ids)  # type: ignore[call-overload]
+        ended = subprocess.run(
+            [bwrap, *_TRIAL], capture_output=True, text=True, timeout=20, check=False,
+            user=nobody, group=nobody, extra_groups=[] if nobody else None,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return "" if ended.returncode == 0 else ended.stderr.strip()[-300:] or f"exit code {ended.returncode}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from agentrl import (
     CheckFailed,
@@ -89,8 +90,9 @@ def a_shell_session_outlives_a_time_out_or_says_so(provider: SandboxProvider) ->
 
 
 def a_session_that_ends_says_so(provider: SandboxProvider) -> None:
-    for kind, code in (("python", "import os; os._exit(5)"), ("shell", "exit 5")):
-        with sandbox_with(provider, f"{kind}_session") as sandbox, sandbox.session(kind) as session:  # type: ignore[arg-type]
+    endings: list[tuple[Literal["python", "shell"], str]] = [("python", "import os; os._exit(5)"), ("shell", "exit 5")]
+    for kind, code in endings:
+        with sandbox_with(provider, f"{kind}_session") as sandbox, sandbox.session(kind) as session:
             result = session.run(code)
             require(result.exit_code == 5 and "new" in result.reason, f"{kind}: {result}")
             require(session.run("print(1)" if kind == "python" else "true").ok, f"{kind}: no new session")
@@ -149,7 +151,7 @@ def a_snapshot_can_be_taken_beside_a_session(provider: SandboxProvider) -> None:
             require(text_of(result) == "False\n", "a session goes on after a restore")
 
 
-def a_fork_has_the_files_and_its_own_life(provider: SandboxProvider) -> None:
+def a_fork_has_the_files_and_goes_its_own_way(provider: SandboxProvider) -> None:
     with sandbox_with(provider, "fork") as parent:
         parent.exec("mkdir d; echo same > d/f")
         with parent.fork() as child:
@@ -195,7 +197,7 @@ CHECKS = {
         a_snapshot_brings_files_back,
         many_snapshots_can_be_taken,
         a_snapshot_can_be_taken_beside_a_session,
-        a_fork_has_the_files_and_its_own_life,
+        a_fork_has_the_files_and_goes_its_own_way,
         forks_can_be_made_at_once,
     )
 }

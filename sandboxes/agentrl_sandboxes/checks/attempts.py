@@ -34,6 +34,10 @@ def mark():
 """
 
 
+Control = Literal["naive", "root", "disposable"]
+"""How an attempt is seen to succeed; see `Attempt`."""
+
+
 @dataclass
 class Target:
     """What attempts are made at: a provider, the canaries, and the sandboxes of one attempt."""
@@ -67,7 +71,7 @@ class Attempt:
     kind: str
     name: str
     run: Callable[[Target], bool]
-    control: Literal["naive", "root", "disposable"] = "naive"
+    control: Control = "naive"
     code: str = ""
     needs: Callable[[Canaries], str] = lambda canaries: ""  # why it cannot be seen to succeed on this machine
 
@@ -77,7 +81,7 @@ def program(
     name: str,
     code: str,
     *,
-    control: Literal["naive", "root", "disposable"] = "naive",
+    control: Control = "naive",
     check: Callable[[Target, ExecResult], bool] | None = None,
     needs: Callable[[Canaries], str] = lambda canaries: "",
     timeout_s: float = 10.0,

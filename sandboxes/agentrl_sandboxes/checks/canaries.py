@@ -116,9 +116,9 @@ class Canaries:
     def _canary(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-I", "-c", "import time; time.sleep(600)", self.token])
 
-    def _listen(self, family: int, kind: int, address: object, name: str) -> int:
+    def _listen(self, family: int, kind: int, address: tuple[str, int] | str, name: str) -> int:
         listener = socket.socket(family, kind)
-        listener.bind(address)  # type: ignore[arg-type]
+        listener.bind(address)
         listener.settimeout(0.1)
         if kind == socket.SOCK_STREAM:
             listener.listen()

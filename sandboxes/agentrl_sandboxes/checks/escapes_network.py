@@ -8,7 +8,7 @@ import threading
 import time
 
 from agentrl import Sandbox
-from agentrl_sandboxes.checks.attempts import GOT_OUT, PRELUDE, Attempt, Target, program
+from agentrl_sandboxes.checks.attempts import GOT_OUT, PRELUDE, Attempt, Control, Target, program
 from agentrl_sandboxes.checks.canaries import Canaries
 
 NETWORK, OTHER = "reach any network", "talk to another sandbox"
@@ -22,7 +22,7 @@ def _no_vsock(canaries: Canaries) -> str:
     return ""
 
 
-def _between(name: str, first: str, second: str, *, control: str = "naive") -> Attempt:
+def _between(name: str, first: str, second: str, *, control: Control = "naive") -> Attempt:
     """One program in one sandbox, which prints a line when it is ready, and another in a second one meanwhile."""
 
     def run(target: Target) -> bool:
@@ -39,7 +39,7 @@ def _between(name: str, first: str, second: str, *, control: str = "naive") -> A
         thread.join()
         return escaped
 
-    return Attempt(OTHER, name, run, control)  # type: ignore[arg-type]
+    return Attempt(OTHER, name, run, control)
 
 
 def _hold(sandbox: Sandbox, code: str, env: dict[str, str]) -> None:

@@ -85,7 +85,7 @@ class Daemon:
         try:
             import docker  # noqa: F401 only whether it is there
         except ImportError:
-            return "the package docker-py is missing. Install it: `pip install 'agentrl[docker]'`."
+            return "the package docker-py is missing. Install it: `pip install 'docker>=7'`."
         from docker.errors import APIError
 
         try:
@@ -134,4 +134,4 @@ def need_library() -> None:
     try:
         import docker  # noqa: F401 only whether it is there
     except ImportError:
-        raise ConfigError("the sandbox 'docker' needs docker-py: `pip install 'agentrl[docker]'`") from None
+        raise ConfigError("the sandbox 'docker' needs docker-py: `pip install 'docker>=7'`") from None

@@ -53,8 +53,8 @@ class Stream:
     def handshake(self, boot: bytes, timeout_s: float) -> ContainerFacts:
         """Send what the first process is to run; what it finds out there, within `timeout_s` seconds."""
         self._send(boot)
-        facts: Any = self._await(0, "start", timeout_s)
-        return facts  # type: ignore[no-any-return]
+        facts: ContainerFacts = self._await(0, "start", timeout_s)
+        return facts
 
     def ask(self, request: Request) -> Answer:
         """A request to the first process. Raises SandboxFault when it fails or is gone."""
@@ -63,7 +63,8 @@ class Stream:
             self._check()
             self._answers[number] = queue.SimpleQueue()
         self._send(mux.pack(mux.ASK, number, json.dumps(request).encode()))
-        return self._await(number, request["do"], _ANSWER_S)
+        answer: Answer = self._await(number, request["do"], _ANSWER_S)
+        return answer
 
     def open(self) -> tuple[int, int]:
         """A new supervisor: its descriptor, and its number."""
@@ -102,7 +103,7 @@ class Stream:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._wake()
 
-    def _await(self, number: int, what: str, timeout_s: float) -> Answer:
+    def _await(self, number: int, what: str, timeout_s: float) -> Any:
         try:
             answer = self._answers[number].get(timeout=timeout_s)
         except queue.Empty:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from agentrl_sandboxes.inside.messages import Report
+from agentrl_sandboxes.inside.messages import Report, Status
 from agentrl_sandboxes.inside.usage import LimitHits
 
 
@@ -40,7 +40,7 @@ def report(evidence: Evidence, kept: list[tuple[memoryview, memoryview, int]]) -
     }  # fmt: skip
 
 
-def _status(evidence: Evidence) -> tuple[str, str]:
+def _status(evidence: Evidence) -> tuple[Status, str]:
     reason, before, after = evidence.reason, evidence.before, evidence.after
     if reason == "cpu":
         return "timeout", "the limit on CPU time"

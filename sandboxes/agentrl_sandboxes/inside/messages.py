@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
+
+Status = Literal["exited", "signalled", "timeout", "out_of_memory", "too_many_processes", "output_cut"]
+"""How a run ended, in the words of the contract."""
 
 FileEntry = tuple[str, int, int]
 """Path, size in bytes, mode."""
@@ -53,7 +56,7 @@ class Task(TypedDict, total=False):
 class Report(TypedDict):
     """How a run ended; the kept output follows as payload."""
 
-    status: str
+    status: Status
     reason: str
     exit_code: int | None
     signal: int | None

@@ -70,6 +70,7 @@ class Outputs:
             capture.wipe()
 
     def close(self) -> None:
+        """Free both descriptors; once."""
         for fd in self.fds:
             os.close(fd)
 

@@ -178,15 +178,9 @@ class Worker:
             ours = 2 * len(sandbox.supervisors) + 2  # each supervisor, and the program it has forked ahead
             self._group.limit_pids(sandbox.limits["pids"] + ours)
         confinement = supervisor.Confinement(
-            sandbox.namespaces,
-            trees,
-            sandbox.ids,
-            sandbox.filter,
-            self._memory_fd,
-            self._pids_fd,
-            self._memory_fd >= 0,
-            sandbox.environment,
-        )
+            sandbox.namespaces, trees, sandbox.ids, sandbox.filter, self._memory_fd, self._pids_fd,
+            self._memory_fd >= 0, sandbox.environment,
+        )  # fmt: skip
         kernel.unshare(kernel.NEWPID)  # the next child is the first process of a pid namespace; this one stays
         try:
             pid = os.fork()

@@ -152,16 +152,16 @@ class Client:
             raise SandboxFault("this sandbox is closed")
         return entry[0]
 
-    def create(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _create(self, request: PoolRequest, _: bytes) -> _Reply:
         spec = SandboxSpec.from_data(request["spec"])
         if spec.root:
             raise ConfigError("a pool gives no `root`: that would be a directory of the machine it runs on")
         return {"sandbox": self._keep(lambda: self._provider.create(spec))}, b""
 
-    def fork(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _fork(self, request: PoolRequest, _: bytes) -> _Reply:
         return {"sandbox": self._keep(self._sandbox(request).fork)}, b""
 
-    def run(self, request: PoolRequest, payload: bytes) -> _Reply:
+    def _run(self, request: PoolRequest, payload: bytes) -> _Reply:
         sandbox, number = self._sandbox(request), request["id"]
         on_output = self._listener(number) if request["listens"] else None
         try:
@@ -182,40 +182,40 @@ class Client:
 
         return hand_on
 
-    def put(self, request: PoolRequest, payload: bytes) -> _Reply:
+    def _put(self, request: PoolRequest, payload: bytes) -> _Reply:
         files = split_files(request["files"], payload)
         self._sandbox(request).put_tree(files, executable=request["executable"])
         return {}, b""
 
-    def get(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _get(self, request: PoolRequest, _: bytes) -> _Reply:
         max_mib = min(float(request["max_mib"]), LARGEST_MESSAGE / 2**21)
         tree = self._sandbox(request).get_tree(*request["paths"], max_mib=max_mib, max_files=int(request["max_files"]))
         return {"files": index_of(tree.files), "refused": dict(tree.refused)}, b"".join(tree.files.values())
 
-    def snapshot(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _snapshot(self, request: PoolRequest, _: bytes) -> _Reply:
         snapshot = self._sandbox(request).snapshot()
         with self._lock:
             number = self._next_number()
             self._snapshots[number] = snapshot
         return {"snapshot": number}, b""
 
-    def restore(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _restore(self, request: PoolRequest, _: bytes) -> _Reply:
         self._sandbox(request).restore(self._snapshots[request["snapshot"]])
         return {}, b""
 
-    def drop(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _drop(self, request: PoolRequest, _: bytes) -> _Reply:
         for number in request["snapshots"]:
             self._snapshots.pop(number, None)
         return {}, b""
 
-    def session(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _session(self, request: PoolRequest, _: bytes) -> _Reply:
         session = self._sandbox(request).session(request["kind"], cwd=request["cwd"], env=request["env"])
         with self._lock:
             number = self._next_number()
             self._sessions[number] = request["sandbox"], session
         return {"session": number}, b""
 
-    def call(self, request: PoolRequest, payload: bytes) -> _Reply:
+    def _call(self, request: PoolRequest, payload: bytes) -> _Reply:
         with self._lock:
             entry = self._sessions.get(request["session"])
         if entry is None:
@@ -223,28 +223,28 @@ class Client:
         code = payload.decode("utf-8", "surrogateescape")
         return {"result": entry[1].run(code, timeout_s=request["timeout_s"]).to_data()}, b""
 
-    def end_session(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _end_session(self, request: PoolRequest, _: bytes) -> _Reply:
         with self._lock:
             entry = self._sessions.pop(request["session"], None)
         if entry is not None:
             entry[1].close()
         return {}, b""
 
-    def reset(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _reset(self, request: PoolRequest, _: bytes) -> _Reply:
         self._sandbox(request).reset()
         return {}, b""
 
-    def grade(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _grade(self, request: PoolRequest, _: bytes) -> _Reply:
         return {"grade": self._sandbox(request).grade()}, b""
 
-    def close(self, request: PoolRequest, _: bytes) -> _Reply:
+    def _close(self, request: PoolRequest, _: bytes) -> _Reply:
         self._close_one(request["sandbox"])
         return {}, b""
 
 
 _OPERATIONS: dict[str, Callable[[Client, PoolRequest, bytes], _Reply]] = {
-    "create": Client.create, "fork": Client.fork, "run": Client.run, "put": Client.put, "get": Client.get,
-    "snapshot": Client.snapshot, "restore": Client.restore, "drop": Client.drop, "session": Client.session,
-    "call": Client.call, "end_session": Client.end_session, "reset": Client.reset, "grade": Client.grade,
-    "close": Client.close,
+    "create": Client._create, "fork": Client._fork, "run": Client._run, "put": Client._put, "get": Client._get,
+    "snapshot": Client._snapshot, "restore": Client._restore, "drop": Client._drop, "session": Client._session,
+    "call": Client._call, "end_session": Client._end_session, "reset": Client._reset, "grade": Client._grade,
+    "close": Client._close,
 }  # fmt: skip

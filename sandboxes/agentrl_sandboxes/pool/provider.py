@@ -134,4 +134,4 @@ def need_libraries(whom: str) -> None:
         import stamina  # noqa: F401
         import websockets.sync.client  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"{whom} needs the package {error.name}: `pip install 'agentrl[pool]'`") from None
+        raise ConfigError(f"{whom} needs the package {error.name}: `pip install filelock stamina websockets`") from None

@@ -55,7 +55,7 @@ def read_result(report: Report, data: bytes) -> ExecResult:
         streams.append(OutputStream(data[start:middle], data[middle:end], total))
         start = end
     return ExecResult(
-        status=report["status"],  # type: ignore[arg-type]  # one of `Status`: see inside/ending.py
+        status=report["status"],
         exit_code=report["exit_code"],
         signal=report["signal"],
         stdout=streams[0],
