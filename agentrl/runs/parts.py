@@ -195,13 +195,13 @@ class RunParts:
 
     def _new_stage(self, stage: Stage) -> LiveStage:
         config, host = self.config, self.host
-        stack = self._stacks[stage.name] = ExitStack()
-        self.scope.stack.callback(stack.close)
         dialect: Dialect = host.build(stage.parts["dialect"], self.scope)
         own = stage.parts["policy"] != config.parts.get("policy")
         agent = self._policy(stage.parts["policy"], dialect) if own else self.policy()
         speakers = {AGENT: agent, **{name: self.policy(name) for name in config.policies}}
         model = self._trained(stage, speakers)
+        stack = self._stacks[stage.name] = ExitStack()
+        self.scope.stack.callback(stack.close)  # before the policies, which were made before
         # The speakers' model writes their ids; demonstrators have none, so the trained one writes theirs.
         player = self._player(stage, dialect, self.scope, model, lambda: agent)
         self._players[stage.name] = player

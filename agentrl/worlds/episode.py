@@ -157,7 +157,11 @@ class Episode:
                 observation = answer.observation
             else:
                 step, seconds = await self._step(reading.action)
-                self._keep(_turn(observation, completion, prompt, reading, "act", view, step, info, seconds), view)
+                turn = _turn(observation, completion, prompt, reading, "act", view, step, info, seconds)
+                if self._world.clock.asked:
+                    turn.info["cost"].update(self._world.clock.asked)  # type: ignore[attr-defined]
+                    self._world.clock.asked = {}
+                self._keep(turn, view)
                 self._step_before = step
                 if self._play.snapshots != "none":
                     self._remember(step)

@@ -22,6 +22,8 @@ class Clock:
     def __init__(self) -> None:
         self.waited_s = 0.0
         self.waiting_since: float | None = None
+        self.asked: dict[str, float] = {}
+        """What policies that the world asked have cost since this was last taken: user_tokens, user_seconds, user_calls."""
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
