@@ -100,8 +100,11 @@ class Template:
         return asked[len(bare) :] if asked.startswith(bare) else "", gap if not gap.strip() else ""
 
     def _closing(self) -> str:
-        """The text after an answer that is over."""
-        return self._tried(_talk(["q", f"a{MARKS[0]}", "r"])).partition(MARKS[0])[2]
+        """The text after an answer that is over; empty where there is only what stands before every reply."""
+        before, _, rest = self._tried(_talk([MARKS[1], f"a{MARKS[0]}", MARKS[1]])).partition(MARKS[1])
+        closing = rest.partition(MARKS[0])[2].partition(MARKS[1])[0]
+        bos = str(getattr(self._tokenizer, "bos_token", None) or "")
+        return "" if before.removeprefix(bos) == closing else closing
 
     def _roles(self) -> list[str]:
         known = ["user", "assistant"]
@@ -135,7 +138,7 @@ def is_sampled(message: Message) -> bool:
     return said is not None and len(said.ids) > 0 and said.text == message.content
 
 
-def mapped(message: Message, mark: str) -> dict[str, object]:
+def mapped(message: Message, mark: str = "") -> dict[str, object]:
     """A message as templates take it, a sampled one with `mark` behind it."""
     sampled = is_sampled(message)
     entry: dict[str, object] = {"role": message.role, "content": message.content + (mark if sampled else "")}

@@ -7,13 +7,15 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
 from agentrl import Completion, ConfigError, Ids, Message, Prompt, RecordError, Tool, relation
 from agentrl_plugins.models.template import MARKS, Template, is_sampled, mapped
+from agentrl_plugins.models.words import Words
 
 Piece: TypeAlias = str | Completion
 """Template text that is tokenised, or a completion whose ids are taken as they are."""
@@ -33,7 +35,8 @@ class TemplateCodec:
     thoughts dropped), the new text is tokenised, and the prompt no longer appends. The template's end of a message is
     left out where the completion brought it (the sampled stop token). With `history = "as_sampled"` a prompt always
     appends to the last one, whatever the template would do to old answers: cheaper to train, but not what a chat
-    server will show the model. Messages in a role that the template lacks are folded into those it knows.
+    server will show the model. Messages in a role that the template lacks are folded into those it knows. Control
+    tokens that a message only spells are words; the token with which the template closes an answer is a stop too.
     """
 
     def __init__(
@@ -45,13 +48,18 @@ class TemplateCodec:
             raise ConfigError(f"{name} has no chat template, so dialogues cannot be written; use an instruct model.")
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ConfigError(f"{name} is no fast tokenizer; save it as one (tokenizer.json) first.")
-        self.tokenizer, self.stop_ids, self.max_context, self.history = tokenizer, stop_ids, max_context, history
+        self.tokenizer, self.max_context, self.history = tokenizer, max_context, history
         self._backend = tokenizer.backend_tokenizer
+        self._words = Words(self._backend)
         self._template = template = Template(tokenizer)
         self.roles, self.tools, self.thoughts = template.roles, template.tools, template.thoughts
-        self.ids_of = functools.lru_cache(_KEPT_PIECES)(self._tokenise)
+        self.ids_of = functools.lru_cache(_KEPT_PIECES)(self._words.ids)
         self._last: OrderedDict[int, tuple[tuple[Message, ...], Ids]] = OrderedDict()  # a cache, by id of the prompt
-        self.end_id = self._end()
+        closing = frozenset(self.ids_of(template.closing)[:1].tolist())
+        self.stop_ids = stop_ids | (closing & self._words.control_ids)
+        self.end_id = next(iter(closing & self.stop_ids), None)
+        if self.end_id is None and tokenizer.eos_token_id in self.stop_ids:
+            self.end_id = tokenizer.eos_token_id
 
     def __reduce__(self) -> tuple[object, ...]:
         return TemplateCodec, (self.tokenizer, self.stop_ids, self.max_context, self.history)
@@ -71,7 +79,7 @@ class TemplateCodec:
         self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), after: Completion | None = None
     ) -> Prompt:
         """Raises ConfigError where the chat template refuses the messages."""
-        after = after if after is not None and len(after.ids) else None
+        after = after if after is not None and len(after.prompt_ids) else None  # a chat service has no ids
         messages = tuple(messages)
         ids = self._continued(messages, after) if not tools else None
         if ids is None and self.history == "as_sampled" and after is not None:
@@ -79,10 +87,10 @@ class TemplateCodec:
         if ids is not None and after is not None:
             how = Prompt(ids, "append", len(after.prompt_ids) + len(after.ids))
         else:
-            ids = self._splice(self._pieces(*self._template.adapted(messages, tools)))
+            ids = self._splice(self._pieces(*self._shown(messages, tools)))
             how = Prompt(ids, *relation(after, ids))
         ids.flags.writeable = False
-        if self.append_only and not tools:
+        if self.append_only or self.history == "as_sampled":
             self._last[id(ids)] = (messages, ids)
             if len(self._last) > _KEPT_DIALOGUES:
                 self._last.popitem(last=False)
@@ -90,6 +98,7 @@ class TemplateCodec:
 
     def say(self, text: str, *, stop: Sequence[str] = ()) -> Ids:
         """The text up to its first stop string, or to its end with the template's end of a message."""
+        text = self._words.plain(text)
         ends = [text.index(word) + len(word) for word in stop if word and word in text]
         if ends:
             return self.ids_of(text[: min(ends)])
@@ -139,20 +148,38 @@ class TemplateCodec:
         seam = self._template.seams.get(reply.role)
         if said.completion is not after or not is_sampled(said) or seam is None:
             return None
-        return np.concatenate([after.prompt_ids, *self._after(after, seam.between(reply.content))])
+        return np.concatenate([after.prompt_ids, *self._after(after, seam.between(self._words.plain(reply.content)))])
 
     def _appended(self, messages: tuple[Message, ...], tools: Sequence[Tool], after: Completion) -> Ids | None:
-        """The last prompt, what was sampled, and the template's text for all that came since; None where it is not there."""
-        adapted, told = self._template.adapted(messages, tools)
-        place = next((i for i in range(len(adapted) - 1, -1, -1) if adapted[i].completion is after), None)
-        if place is None:
+        """The last prompt, what was sampled, and the template's text for all that came since.
+
+        None where what was sampled is not there any more, and where the context changed what was seen before it.
+        """
+        known = self._last.get(id(after.prompt_ids))
+        place = next((i for i in range(len(messages) - 1, -1, -1) if messages[i].completion is after), None)
+        if place is None or messages[place].content != after.text:
             return None
+        if known is not None and known[1] is after.prompt_ids and known[0] != messages[:place]:
+            return None
+        adapted, told = self._shown(messages, tools)
         mark = next((mark for mark in MARKS if all(mark not in message.content for message in messages)), "")
-        marked = [mapped(m, mark if i == place else "") for i, m in enumerate(adapted)]
+        marked = [mapped(m) for m in adapted]
+        for entry, message in zip(marked, adapted, strict=True):
+            if message.completion is after:
+                entry["content"] = message.content + mark
         text = self._template.render(marked, told)
-        return (
-            np.concatenate([after.prompt_ids, *self._after(after, text.rpartition(mark)[2])]) if mark in text else None
-        )
+        if not mark or mark not in text:
+            return None
+        return np.concatenate([after.prompt_ids, *self._after(after, text.rpartition(mark)[2])])
+
+    def _shown(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[list[Message], Sequence[Tool]]:
+        """Messages and tools as the template takes them; control tokens that they spell are words."""
+        adapted, told = self._template.adapted(messages, tools)
+        return [self._plain(message) for message in adapted], [cast(Tool, self._words.plain_values(t)) for t in told]
+
+    def _plain(self, message: Message) -> Message:
+        content = message.content if is_sampled(message) else self._words.plain(message.content)
+        return message if content is message.content else replace(message, content=content)
 
     def _splice(self, pieces: Sequence[Piece]) -> Ids:
         parts: list[Ids] = []
@@ -168,7 +195,8 @@ class TemplateCodec:
 
     def _after(self, said: Completion, text: str) -> tuple[Ids, Ids]:
         following = self.ids_of(text)
-        closed = len(following) and said.ids[-1] == following[0] and int(following[0]) in self.stop_ids
+        both = len(following) and len(said.ids)
+        closed = both and said.ids[-1] == following[0] and int(following[0]) in self.stop_ids
         return said.ids, following[1:] if closed else following
 
     def _pieces(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Piece]:
@@ -179,7 +207,7 @@ class TemplateCodec:
         rendered = template.render([mapped(message, mark) for message in messages], tools)
         sections = rendered.split(mark) if mark and sampled else [rendered]
         if len(sections) != len(sampled) + 1:  # the template dropped or repeated a message: nothing can be kept
-            return [template.render([mapped(message, "") for message in messages], tools)]
+            return [template.render([mapped(message) for message in messages], tools)]
         pieces: list[Piece] = []
         text = ""
         for section, message in zip(sections, sampled, strict=False):
@@ -191,15 +219,3 @@ class TemplateCodec:
             pieces += [before, message.completion]
             text = ""
         return [*pieces, text + sections[-1]]
-
-    def _tokenise(self, text: str) -> Ids:
-        ids = np.array(self._backend.encode(text, add_special_tokens=False).ids, np.int32)
-        ids.flags.writeable = False
-        return ids
-
-    def _end(self) -> int | None:
-        """The id with which the template closes what the assistant said, if a completion may end with it."""
-        following = self.ids_of(self._template.closing)
-        if len(following) and int(following[0]) in self.stop_ids:
-            return int(following[0])
-        return self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in self.stop_ids else None
