@@ -256,15 +256,14 @@ def test_weights_are_handed_out_under_the_number_of_their_update(tmp_path):
     weights = asyncio.run(model.publish(4, Shared))
     assert weights.version == model.version == Version("run", "a", "model", 4)
     assert weights.handle.model is model
-    folder = asyncio.run(model.publish(5, Folder)).handle.path
-    try:
-        read = pretrained(path=str(folder), device="cpu")
-        assert _equal(_weights(read), _weights(model))
-        assert json.loads((folder / "agentrl.json").read_text()) == {"version": 5}
-    finally:
-        import shutil
-
-        shutil.rmtree(folder)
+    first = asyncio.run(model.publish(5, Folder)).handle.path
+    assert _equal(_weights(pretrained(path=str(first), device="cpu")), _weights(model))
+    assert json.loads((first / "agentrl.json").read_text()) == {"version": 5}
+    second = asyncio.run(model.publish(6, Folder)).handle.path
+    assert (first.exists(), second.exists()) == (False, True)  # they would fill the memory
+    model.close()
+    model.close()
+    assert not second.exists()
     with pytest.raises(ConfigError, match="hands its weights out as Shared or Folder, not as Stream"):
         asyncio.run(model.publish(6, Stream))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playing import part, player
+from playing import play as collect
 
 from agentrl import (
     Completion,
     ConfigError,
     DataError,
+    Dialect,
     Dialogue,
     Environment,
     Message,
@@ -22,14 +26,23 @@ from agentrl import (
     Outcome,
     Policy,
     PolicyFault,
+    Prompt,
     RecordError,
+    Scope,
+    Shared,
     Spec,
+    Stream,
     Task,
+    Trainer,
     Trajectory,
+    Version,
+    Weights,
     default_host,
 )
+from agentrl_plugins.models.table import Table
 
 HOST = default_host()
+PLAIN = part("dialect", "plain")
 
 
 class Stairs(Environment):
@@ -59,10 +72,14 @@ class Stairs(Environment):
         return {"admissible": ("up", "wait") if self.level == 0 else ("up", "wait", "down")}
 
 
+def around(model: Any, kind: str, **settings: Any) -> Any:
+    """The part 'tabular' of a kind, around a model."""
+    return HOST.build(Spec(kind, "tabular", settings), Scope({Model: model, Dialect: PLAIN}))
+
+
 def parts(**settings: Any) -> tuple[Any, Any, Any]:
     model = HOST.build(Spec("model", "table"))
-    policy = HOST.build(Spec("policy", "tabular"), model=model)
-    return model, policy, HOST.build(Spec("trainer", "tabular", settings), model=model)
+    return model, around(model, "policy"), around(model, "trainer", **settings)
 
 
 def dialogue(observation: str, admissible: Any, seed: int = 0) -> Dialogue:
@@ -74,36 +91,34 @@ def act(policy: Any, *args: Any, **settings: Any) -> Completion:
     return asyncio.run(policy.act(dialogue(*args, **settings)))
 
 
-def play(policy: Any, count: int = 16, seed: int = 0, world: Any = Stairs) -> list[Trajectory]:
-    dialect, context = HOST.build(Spec("dialect", "plain")), HOST.build(Spec("context", "full"))
-    collector = HOST.build(
-        Spec("collector", "asynchronous", {"group_size": count}), environments=world, dialect=dialect, context=context
-    )
-    return asyncio.run(collector.collect(policy, [Task("train", 0)], seed=seed))
+def play(policy: Any, count: int = 16, seed: int = 0, model: Any = None) -> list[Trajectory]:
+    """`model` writes the ids of what a demonstrator says."""
+    return collect(player(Stairs, model=model), policy, [Task("train", 0)], group_size=count, seed=seed)
 
 
 def learn(policy: Any, trainer: Any, credit: str, updates: int) -> float:
     """Success of the last batch."""
     for update in range(updates):
         played = play(policy, seed=update)
-        trainer.update(played, HOST.build(Spec("credit", credit))(played))
+        trainer.train(played, part("credit", credit)(played))
     return float(np.mean([trajectory.success for trajectory in play(policy, 50, seed=updates)]))
 
 
 def test_table_and_policy_keep_their_contracts() -> None:
-    model, policy, _ = parts()
+    model, policy, trainer = parts()
     assert isinstance(model, Model)
     assert isinstance(policy, Policy)
+    assert isinstance(trainer, Trainer)
 
 
 def test_an_unlearned_state_gives_equal_chances_and_a_completion_of_one_token() -> None:
     model, policy, _ = parts()
     said = act(policy, "a room", ["go", "stay"])
     assert said.text in ("go", "stay")
-    assert said.prompt_ids.tolist() == [model.token("a room")]
-    assert said.ids.tolist() == [model.token(said.text)]
+    assert said.prompt_ids.tolist() == [model.codec.token("a room")]
+    assert said.ids.tolist() == [model.codec.token(said.text)]
     np.testing.assert_allclose([said.logprobs[0], said.entropy[0]], [np.log(0.5), np.log(2)], rtol=1e-6)
-    assert (said.versions.tolist(), model.version) == ([0], 0)
+    assert (said.versions.tolist(), model.version.update) == ([0], 0)
 
 
 def test_the_seed_of_the_dialogue_is_all_the_randomness_there_is() -> None:
@@ -115,7 +130,7 @@ def test_the_seed_of_the_dialogue_is_all_the_randomness_there_is() -> None:
 
 def test_actions_are_drawn_as_often_as_their_log_probs_say() -> None:
     model, policy, _ = parts()
-    state = model.token("a room")
+    state = model.codec.token("a room")
     model.logits = np.zeros(len(model.positions(state, ("a", "b", "c"))))
     model.logits[:] = [0.0, 1.0, 2.0]
 
@@ -131,30 +146,44 @@ def test_actions_are_drawn_as_often_as_their_log_probs_say() -> None:
 
 def test_temperature_zero_is_greedy_and_certain() -> None:
     model, _, _ = parts()
-    policy = HOST.build(Spec("policy", "tabular", {"temperature": 0.0}), model=model)
-    model.positions(model.token("a room"), ("a", "b"))
+    policy = around(model, "policy", temperature=0.0)
+    model.positions(model.codec.token("a room"), ("a", "b"))
     model.logits = np.array([0.0, 0.5])
     said = act(policy, "a room", ["a", "b"], seed=7)
     assert (said.text, said.logprobs[0], said.entropy[0]) == ("b", 0.0, 0.0)
 
 
 def test_what_is_admissible_may_change_in_equal_states() -> None:
-    model, policy, trainer = parts(learning_rate=1.0, optimizer="gradient")
+    _, policy, trainer = parts(learning_rate=1.0, optimizer="gradient")
     played = play(policy)
-    trainer.update(played, [np.ones(len(trajectory.turns)) for trajectory in played])
+    trainer.train(played, [np.ones(len(trajectory.turns)) for trajectory in played])
     bottom = "You stand on step 0."
     assert act(policy, bottom, ["down"]).logprobs[0] == 0.0
     assert np.exp(act(policy, bottom, ["up", "wait", "down"]).logprobs[0]) < 1.0
-    assert model.version == 1
 
 
-def test_encode_gives_the_ids_that_acting_would_have_given() -> None:
-    _, policy, _ = parts()
+def test_the_codec_gives_the_ids_that_acting_gives() -> None:
+    model, policy, _ = parts()
     here = dialogue("a room", ["go", "stay"])
     said = asyncio.run(policy.act(here))
-    written = policy.encode(here, said.text)
-    assert (written.prompt_ids.tolist(), written.ids.tolist()) == (said.prompt_ids.tolist(), said.ids.tolist())
-    assert written.logprobs.tolist() == [0.0]
+    prompt = model.codec.prompt(here.messages)
+    assert (prompt.ids.tolist(), prompt.relation) == (said.prompt_ids.tolist(), "start")
+    assert model.codec.say(said.text).tolist() == said.ids.tolist()
+    assert model.codec.decode(said.ids) == said.text
+    after = model.codec.prompt((*here.messages, Message("assistant", said.text), Message("user", "b")), after=said)
+    assert (after.relation, after.kept) == ("new", 0)
+
+
+def test_a_prompt_that_was_made_is_taken_as_it_is() -> None:
+    model, policy, _ = parts()
+    ids = model.codec.prompt((Message("user", "another room"),)).ids
+    here = Dialogue((Message("user", "a room"),), "key", 0, prompt=Prompt(ids), info={"admissible": ["go"]})
+    assert asyncio.run(policy.act(here)).prompt_ids.tolist() == ids.tolist()
+
+
+def test_a_dialogue_in_which_the_world_said_nothing_is_a_fault() -> None:
+    with pytest.raises(PolicyFault, match="no message from the world"):
+        Table().codec.prompt((Message("system", "rules"),))
 
 
 def test_a_world_without_admissible_actions_is_a_mistake_in_the_run_and_an_empty_list_a_fault() -> None:
@@ -168,17 +197,17 @@ def test_a_world_without_admissible_actions_is_a_mistake_in_the_run_and_an_empty
 def test_another_model_is_refused() -> None:
     for kind in ("policy", "trainer"):
         with pytest.raises(ConfigError, match="needs the model 'table'"):
-            HOST.build(Spec(kind, "tabular"), model=object())
+            around(object(), kind)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([0.5, 1.0, 2.0]))
 def test_the_step_is_the_gradient_of_the_objective(seed: int, temperature: float) -> None:
     model, _, trainer = parts(optimizer="gradient", learning_rate=1.0)
-    policy = HOST.build(Spec("policy", "tabular", {"temperature": temperature}), model=model)
+    policy = around(model, "policy", temperature=temperature)
     random = np.random.default_rng(seed)
     played = play(policy, 4, seed)
-    trainer.update(played, [random.normal(size=len(t.turns)) for t in played])  # away from the uniform start
+    trainer.train(played, [random.normal(size=len(t.turns)) for t in played])  # away from the uniform start
     played = play(policy, 4, seed + 1)
     advantages = [random.normal(size=len(trajectory.turns)) for trajectory in played]
     for trajectory in played:
@@ -197,8 +226,22 @@ def test_the_step_is_the_gradient_of_the_objective(seed: int, temperature: float
 
     numeric = [(objective(before + nudge) - objective(before - nudge)) / 2e-5 for nudge in np.eye(len(before)) * 1e-5]
     model.logits = before
-    trainer.update(played, advantages)
+    trainer.train(played, advantages)
     np.testing.assert_allclose(model.logits - before, numeric, atol=1e-8)
+
+
+@pytest.mark.parametrize("how", ["masked", "inherited", "another speaker's"])
+def test_turns_that_are_not_to_be_trained_change_nothing(how: str) -> None:
+    model, policy, trainer = parts(optimizer="gradient")
+    (whole,) = play(policy, 1)
+    turns = [dataclasses.replace(turn, columns={"mask": np.ones(1, np.bool_)}) for turn in whole.turns]
+    if how == "another speaker's":
+        turns = [dataclasses.replace(turn, agent="user") for turn in whole.turns]
+    inherited = len(whole.turns) if how == "inherited" else 0
+    left = whole if how == "inherited" else dataclasses.replace(whole, turns=tuple(turns))
+    metrics = trainer.train([dataclasses.replace(left, inherited=inherited)], [np.ones(len(turns))])
+    assert metrics["tokens_scored"] == 0
+    assert not model.logits.any()
 
 
 def test_adam_takes_the_steps_that_torch_takes() -> None:
@@ -215,13 +258,13 @@ def test_adam_takes_the_steps_that_torch_takes() -> None:
                 name = f"You stand on step {level}."
                 actions = ("up", "wait", "down")[: 2 if level == 0 else 3]
                 for each in (model, plain_model):
-                    each.positions(each.token(name), actions)
+                    each.positions(each.codec.token(name), actions)
         plain_model.logits = model.logits.copy()
-        plain.update(played, advantages)
+        plain.train(played, advantages)
         gradient = torch.from_numpy(plain_model.logits - model.logits)
         weights.grad = -gradient * min(1.0, 0.05 / float(gradient.norm()))
         adam.step()
-        trainer.update(played, advantages)
+        trainer.train(played, advantages)
         np.testing.assert_allclose(model.logits, weights.detach().numpy(), atol=1e-10)
 
 
@@ -230,41 +273,42 @@ def test_what_does_not_fit_is_refused_with_a_reason() -> None:
     played = play(policy, 2)
     good = [np.ones(len(trajectory.turns)) for trajectory in played]
     with pytest.raises(DataError, match="2 trajectories but 1 advantages"):
-        trainer.update(played, good[:1])
+        trainer.train(played, good[:1])
     with pytest.raises(DataError, match="one finite advantage for each"):
-        trainer.update(played, [good[0], good[1][:-1]])
+        trainer.train(played, [good[0], good[1][:-1]])
     with pytest.raises(DataError, match="one finite advantage for each"):
-        trainer.update(played, [good[0], good[1] * np.nan])
+        trainer.train(played, [good[0], good[1] * np.nan])
     bad = Trajectory(played[0].turns, played[0].task, "g", Outcome.ENV_ERROR)
     with pytest.raises(DataError, match="never train"):
-        trainer.update([bad], good[:1])
-    scripted = HOST.build(Spec("policy", "random"), dialect=HOST.build(Spec("dialect", "plain")))
+        trainer.train([bad], good[:1])
+    shown = play(part("policy", "random"), 1)
     with pytest.raises(DataError, match="not played or encoded by policy 'tabular'"):
-        trainer.update(play(scripted, 1), [np.ones(8)] * 1)
+        trainer.train(shown, [np.ones(len(shown[0].turns))])
 
 
 def test_a_checkpoint_goes_on_exactly_where_it_stood(tmp_path: Path) -> None:
     model, policy, trainer = parts(learning_rate=0.2)
     learn(policy, trainer, "gigpo", 3)
-    model.save(tmp_path / "model")
+    asyncio.run(model.publish(3, Shared))
+    asyncio.run(model.save(tmp_path / "model"))
     trainer.save(tmp_path / "trainer")
     learn(policy, trainer, "gigpo", 3)
 
     twin, twin_policy, twin_trainer = parts(learning_rate=0.2)
     act(twin_policy, "a room that the first never saw", ["x"])
-    twin.load(tmp_path / "model")
+    asyncio.run(twin.load(tmp_path / "model"))
     twin_trainer.load(tmp_path / "trainer")
-    assert twin.version == 3
+    assert twin.version.update == 3
     learn(twin_policy, twin_trainer, "gigpo", 3)
-    model.save(tmp_path / "one")
-    twin.save(tmp_path / "two")
+    asyncio.run(model.save(tmp_path / "one"))
+    asyncio.run(twin.save(tmp_path / "two"))
     assert (tmp_path / "one" / "table.json").read_bytes() == (tmp_path / "two" / "table.json").read_bytes()
 
 
 def test_a_folder_without_a_table_says_so(tmp_path: Path) -> None:
     model, _, trainer = parts()
     with pytest.raises(RecordError, match="is not a saved table"):
-        model.load(tmp_path)
+        asyncio.run(model.load(tmp_path))
     with pytest.raises(RecordError, match="is not a state of trainer"):
         trainer.load(tmp_path)
 
@@ -272,17 +316,26 @@ def test_a_folder_without_a_table_says_so(tmp_path: Path) -> None:
 def test_a_refresh_takes_over_another_table() -> None:
     _, policy, _ = parts()
     other, _, _ = parts()
-    other.positions(other.token("a room"), ("a", "b"))
+    other.positions(other.codec.token("a room"), ("a", "b"))
     other.logits = np.array([0.0, 50.0])
-    asyncio.run(policy.refresh(other))
+    asyncio.run(policy.refresh(asyncio.run(other.publish(4, Shared))))
+    assert policy.version == Version(update=4)
     assert {act(policy, "a room", ["a", "b"], seed=seed).text for seed in range(20)} == {"b"}
+
+
+def test_weights_that_are_no_table_of_this_process_are_refused() -> None:
+    model, policy, _ = parts()
+    with pytest.raises(PolicyFault, match="it needs a shared table"):
+        asyncio.run(policy.refresh(Weights(Version(), Stream("x"))))
+    with pytest.raises(ConfigError, match="cannot be handed out as Stream"):
+        asyncio.run(model.publish(1, Stream))
 
 
 def test_acting_leaves_the_table_as_it_is(tmp_path: Path) -> None:
     model, policy, _ = parts()
-    model.save(tmp_path / "before")
+    asyncio.run(model.save(tmp_path / "before"))
     play(policy)
-    model.save(tmp_path / "after")
+    asyncio.run(model.save(tmp_path / "after"))
     assert (tmp_path / "before/table.json").read_text() == (tmp_path / "after/table.json").read_text()
 
 
@@ -295,10 +348,8 @@ def test_every_credit_teaches_the_table_to_climb(credit: str) -> None:
 
 
 def test_cloning_the_expert_works_through_the_same_trainer() -> None:
-    _, policy, trainer = parts(learning_rate=0.5)
-    dialect = HOST.build(Spec("dialect", "plain"))
-    expert = HOST.build(Spec("policy", "expert"), dialect=dialect, encoder=policy)
+    model, policy, trainer = parts(learning_rate=0.5)
     for _ in range(20):
-        shown = play(expert, 2)
-        trainer.update(shown, [np.ones(len(trajectory.turns)) for trajectory in shown])
+        shown = play(part("policy", "expert"), 2, model=model)
+        trainer.train(shown, [np.ones(len(trajectory.turns)) for trajectory in shown])
     assert all(trajectory.success for trajectory in play(policy, 20))

@@ -121,7 +121,7 @@ class Episode:
             observation, info = await self._reset(task)
             task = dataclasses.replace(task, key=str(info.get("task", f"{task.split}/{task.index}")))
             if "hidden" in info:
-                hidden = checked_mapping(info["hidden"])
+                hidden = checked_mapping(info["hidden"])  # it is, or the reset had failed
                 info = {key: value for key, value in info.items() if key != "hidden"}
             if self._start is not None:
                 observation, info = await self._go_to(self._start, observation, info)
@@ -266,7 +266,9 @@ class Episode:
                 f"{type(view.speaker).__name__}.act gave {completion!r}; a policy gives an agentrl.Completion"
             )
         if prompt is not None and not len(completion.ids):
-            return dataclasses.replace(self._encoded(view, prompt, completion.text, stop), text=completion.text), prompt
+            encoded = self._encoded(view, prompt, completion.text, stop)
+            structure = {name: getattr(completion, name) for name in ("calls", "thought", "stop", "sampling")}
+            return dataclasses.replace(encoded, **structure), prompt
         return completion, prompt
 
     async def _shown(self, view: _View, info: Info, seed: int) -> str:
@@ -315,7 +317,9 @@ class Episode:
         options = task.options if hasattr(self._env, "pick_task") else None
         result = await self._in_world(lambda: self._world.env.reset(seed=task.seed, options=options))
         try:
-            return checked_reset(result)
+            observation, info = checked_reset(result)
+            checked_mapping(info.get("hidden", EMPTY))
+            return observation, info
         except TypeError as error:
             raise _Ended(Outcome.ENV_ERROR, str(error)) from None
 
@@ -380,7 +384,8 @@ class Episode:
     def _failed(self, error: BaseException) -> None:
         """Raise the outcome that an exception of a world stands for; return for those that are not the world's."""
         if isinstance(error, TimeoutError) and not self._world.inline:
-            raise _Ended(Outcome.TIME_LIMIT, f"the world took longer than {self._rules.step_timeout_s} s") from None
+            limit = f"the world took longer than {self._rules.step_timeout_s} s"
+            raise _Ended(Outcome.TIME_LIMIT, str(error) or limit) from None
         if isinstance(error, SandboxFault):
             raise _Ended(Outcome.SANDBOX_ERROR, str(error)) from error
         if isinstance(error, Exception) and not isinstance(error, (ConfigError, PluginError)):

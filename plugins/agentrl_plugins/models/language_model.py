@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -55,6 +56,7 @@ class LanguageModel:
         self._initial: Any = copy.deepcopy(module).requires_grad_(False) if keep_initial and not fresh_adapter else None
         self._fresh_adapter = fresh_adapter
         self._asked: dict[str, float] = defaultdict(float)
+        self._handed_out: Path | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -109,7 +111,10 @@ class LanguageModel:
         return frozenset(ends if own is None else [*ends, own])
 
     async def publish(self, update: int, via: type[Shared] | type[Folder] | type[Stream]) -> Weights:
-        """Shared: engines of this process read the module itself. Folder: a new one in RAM, where there is RAM to mount."""
+        """Shared: engines of this process read the module itself. Folder: a new one in RAM, where there is RAM to mount.
+
+        The folder before it is deleted: whoever was handed it has taken it over by now.
+        """
         self.version = dataclasses.replace(self.version, update=update)
         if via is Shared:
             return Weights(self.version, Shared(self))
@@ -118,8 +123,16 @@ class LanguageModel:
             parent = ram if os.access(ram, os.W_OK) else None
             folder = Path(tempfile.mkdtemp(prefix=f"weights-{update}-", dir=parent))
             await self.save(folder)
+            self.close()
+            self._handed_out = folder
             return Weights(self.version, Folder(folder))
         raise ConfigError(f"this model hands its weights out as Shared or Folder, not as {via.__name__}")
+
+    def close(self) -> None:
+        """Delete the folder that was handed out last; safe twice."""
+        if self._handed_out is not None:
+            shutil.rmtree(self._handed_out, ignore_errors=True)
+            self._handed_out = None
 
     async def score(
         self,
