@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from agentrl.data.schedules import Scheduled
 from agentrl.data.seeds import turn_seed
 from agentrl.data.types import AGENT, EMPTY, Completion, Final, Info, Message, Outcome, Task, Trajectory, Turn
 from agentrl.errors import ConfigError, ContextOverflow, PluginError, SandboxFault
@@ -50,7 +51,7 @@ class Rules:
     dialect: Dialect
     model: Model | None  # writes the ids of speakers that have none of their own
     step_timeout_s: float
-    max_turns: int | None
+    max_turns: Scheduled[int] | None
     max_tokens: int | None
 
 
@@ -99,7 +100,7 @@ class Episode:
         self._tokens = 0
         self._forced = play.first
         self._step_before: Step | None = None
-        self._max_turns = _least(rules.max_turns, play.max_turns)
+        self._max_turns = _least(rules.max_turns.now if rules.max_turns else None, play.max_turns)
         self._max_tokens = _least(rules.max_tokens, play.max_tokens)
         self.world_seconds = 0.0
         self.moments: dict[int, Moment] = {}
