@@ -7,6 +7,7 @@ from .data.reader import read_trajectories as read_trajectories
 from .data.rows import Row as Row
 from .data.rows import relation as relation
 from .data.rows import training_rows as training_rows
+from .data.schedules import Scheduled as Scheduled
 from .data.seeds import seed_of as seed_of
 from .data.types import AGENT as AGENT
 from .data.types import Advantage as Advantage

@@ -264,6 +264,31 @@ def test_the_turn_baseline_is_unbiased_when_the_policy_chooses_where_to_stop():
     np.testing.assert_allclose(gradient, true_gradient / 2)  # a mean that includes oneself shrinks by (n - 1) / n
 
 
+def test_a_turn_that_a_branch_inherits_counts_once_in_statistics_over_turns():
+    root, other = play("g", [0, 1], "xy"), play("g", [0, 0], "xz")
+    branch = replace(root, turns=(root.turns[0], *play("g", [0], "w").turns), parent="g.0-0@0", inherited=1)
+    # By hand, at x: 1 and 0 have the mean 0.5; counted again in the branch, with G = 0, it would be 1/3.
+    step = (
+        gigpo([root, other, branch], gamma=1.0)[0][0] - gigpo([root, other, branch], gamma=1.0, step_weight=0.0)[0][0]
+    )
+    assert step == pytest.approx(0.5)
+    # At turn 0 the branch is not there yet: (1 + 0) / 2. At turn 1 it is: (1 + 0 + 0) / 3.
+    credit = return_to_go([root, other, branch], baseline="turn")
+    assert plain(credit[:2]) == [[0.5, pytest.approx(2 / 3)], [-0.5, pytest.approx(-1 / 3)]]
+    assert credit[2][1] == pytest.approx(-1 / 3)
+
+
+@pytest.mark.parametrize("credit", [gigpo, grpo, rloo, return_to_go])
+def test_a_spoken_turn_costs_no_discount_and_takes_the_value_of_the_next_action(credit):
+    options = {"gamma": 0.5} if credit in (gigpo, return_to_go) else {}
+    short = [play("g", [0, 0, 1], "xyz"), play("g", [0, 0], "xy")]
+    first, *rest = short[0].turns
+    spoken = replace(first, kind="speak", action="")
+    longer = [replace(short[0], turns=(first, spoken, spoken, *rest)), short[1]]
+    wanted, got = plain(credit(short, **options)), plain(credit(longer, **options))
+    assert got == [[wanted[0][0], *[wanted[0][1]] * 3, wanted[0][2]], wanted[1]]
+
+
 def test_named_rewards_are_combined_by_weights_and_misspelt_names_are_refused():
     def named(parts):
         turn = Turn("seen", Completion("go"), "go", sum(parts.values()), "x", parts)

@@ -22,9 +22,9 @@ from agentrl import ConfigError, DataError, SandboxFault, SandboxLimits, Sandbox
 from agentrl_sandboxes.checks import escapes_results
 from agentrl_sandboxes.checks.kit import CHECKS, check_provider
 from agentrl_sandboxes.pool.messages import pack_message, unpack_message
+from agentrl_sandboxes.pool.permits import Busy, Permits
 from agentrl_sandboxes.pool.provider import Pool
 from agentrl_sandboxes.pool.server import PoolServer, PoolSettings
-from agentrl_sandboxes.pool.slots import Busy, Slots
 
 pytest.importorskip("websockets")
 ON_THE_WAY = {  # what the way through a pool could break; the others are the same sandbox once more
@@ -162,7 +162,7 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
 def test_a_full_pool_is_busy_and_says_so_in_the_end(small: PoolServer) -> None:
     with Pool(url=small.url, token=small.token, patience_s=1.0) as pool, pool.create(), pool.create():
         began = time.monotonic()
-        with pytest.raises(SandboxFault, match=r"busy for 1 s: all 2 slots .*--sandboxes"):
+        with pytest.raises(SandboxFault, match=r"busy for 1 s: all 2 sandboxes .*--sandboxes"):
             pool.create()
         assert 0.5 < time.monotonic() - began < 5.0
 
@@ -332,10 +332,10 @@ def test_a_message_survives_the_journey() -> None:
 
 
 def test_slots_are_bounded_and_so_is_the_queue(tmp_path: Path) -> None:
-    slots = Slots(str(tmp_path), 2, 0, 0.1)
-    first, second = slots.take(), slots.take()
+    permits = Permits(str(tmp_path), 2, 0, 0.1)
+    first, second = permits.take(), permits.take()
     with pytest.raises(Busy, match="0 wait already"):
-        slots.take()
-    slots.give_back(first)
-    assert slots.take() == first
-    slots.give_back(second)
+        permits.take()
+    permits.give_back(first)
+    assert permits.take() == first
+    permits.give_back(second)

@@ -1,254 +1,323 @@
-"""Parts by type: a parameter that is annotated with a contract gets that part of the run, and nothing else is guessed."""
+"""How a run is put together: parts by type, closed in reverse order, refused before anything is written, warm starts, resuming."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from types import ModuleType
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import agentrl
-from agentrl import ConfigError, Host, PluginError, Scope, Spec
-from agentrl.parts.wiring import Lazy
-from agentrl_plugins.models.table import Table
-from agentrl_plugins.policies.scripted import Random
+from agentrl import ConfigError, PluginError, RecordError, Scope, Spec
+from agentrl.data.record import Run
+from agentrl_plugins.collectors.asynchronous import Asynchronous
+from agentrl_plugins.policies.tabular import Tabular
+from agentrl_plugins.samplers.uniform import Uniform
+from agentrl_plugins.trainers.tabular import Tabular as Trainer
 
 
-def host(hook: str, part: Callable[..., object], name: str = "mine") -> Host:
-    module = ModuleType("mine")
-
-    def register(register: agentrl.Register) -> None:
-        register(name, part)
-
-    register.__module__ = "mine"
-    setattr(module, hook, register)
-    return Host({"mine": module})
+def tables(runs: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "wired", "seed": 1, "runs": str(runs), "environment": "corridor", "model": "table", "policy": "tabular",
+        "trainer": {"name": "tabular", "learning_rate": 0.5}, "credit": "grpo",
+        "sampler": {"name": "uniform", "tasks": 3}, "collector": {"name": "asynchronous", "group_size": 4},
+        "stages": [{"name": "rl", "updates": 3}], **changes,
+    }  # fmt: skip
 
 
-class Taker:
-    """A collector that keeps whatever it is given."""
+# ------------------------------------------------------------------------------------------------- parts by type
 
-    async def collect(self, draw: object, speakers: object) -> list[agentrl.Group]:
+
+def host_with(**parts: Any) -> agentrl.Host:
+    class Plugin:
+        pass
+
+    plugin = Plugin()
+    for hook, (name, part) in parts.items():
+        setattr(plugin, hook, lambda register, name=name, part=part: register(name, part))
+    return agentrl.Host({"mine": plugin})
+
+
+def test_a_parameter_without_default_gets_the_part_of_its_type() -> None:
+    class Judge:
+        def __init__(self, model: agentrl.Model, seed: agentrl.Seed, *, strict: bool = True) -> None:
+            self.model, self.seed, self.strict = model, seed, strict
+
+        async def annotate(self, trajectories: Any) -> None: ...
+
+    host = host_with(register_judges=("mine", Judge))
+    model = host.build(Spec("model", "table"))
+    scope = Scope({agentrl.Model: model, agentrl.Seed: agentrl.Seed(7)})
+    made = host.build(Spec("judge", "mine", {"strict": False}), scope)
+    assert (made.model, made.seed, made.strict) == (model, 7, False)
+
+
+def test_a_part_with_a_default_is_only_what_the_run_file_names() -> None:
+    class Judge:
+        def __init__(self, *, policy: agentrl.Policy | None = None) -> None:
+            self.policy = policy
+
+        async def annotate(self, trajectories: Any) -> None: ...
+
+    host = host_with(register_judges=("mine", Judge))
+    scope = Scope({agentrl.Policy: object()}, named=lambda path: f"the part {path}")
+    assert host.build(Spec("judge", "mine"), scope).policy is None
+    assert host.build(Spec("judge", "mine", {"policy": "policies.grader"}), scope).policy == "the part policies.grader"
+
+
+def test_a_signature_of_the_first_form_is_refused_with_the_line_to_write() -> None:
+    class Judge:
+        def __init__(self, model: Any) -> None: ...
+        async def annotate(self, trajectories: Any) -> None: ...
+
+    with pytest.raises(PluginError, match=r"parameter 'model'.*`model: agentrl.Model`.*CHANGELOG"):
+        host_with(register_judges=("mine", Judge)).build(Spec("judge", "mine"))
+
+
+def test_a_part_that_lacks_what_its_kind_promises_is_named_with_its_plugin() -> None:
+    class Half:
+        def log(self, update: int, metrics: Any) -> None: ...
+
+    with pytest.raises(PluginError, match="judge 'half' of plugin 'mine'.*lacks annotate of Judge"):
+        host_with(register_judges=("half", Half)).build(Spec("judge", "half"))
+
+
+# --------------------------------------------------------------------------------------- wrong values name the plugin
+
+
+def no_list(trajectories: Any) -> Any:
+    return 0.5
+
+
+def too_short(trajectories: Any) -> Any:
+    return [np.zeros(1)] * len(trajectories)
+
+
+class TextPolicy(Tabular):
+    async def act(self, dialogue: agentrl.Dialogue) -> Any:
+        return (await super().act(dialogue)).text
+
+
+class NoTasks(Uniform):
+    def next(self, update: int) -> list[agentrl.Task]:
         return []
 
 
-def build(part: Callable[..., object], scope: Scope | None = None, **settings: object) -> Any:
-    return host("register_collectors", part).build(Spec("collector", "mine", settings), scope)
+class NoGroups(Asynchronous):
+    async def collect(self, draw: agentrl.Draw, speakers: agentrl.Speakers) -> Any:
+        return [draw.number]
 
 
-def test_parts_are_given_by_their_types_whatever_their_names() -> None:
-    class Mine(Taker):
-        def __init__(
-            self, weights: agentrl.Model, number: agentrl.Seed, *, words: agentrl.Codec, size: int = 1
-        ) -> None:
-            self.got = weights, number, words, size
-
-    model = Table()
-    scope = Scope({agentrl.Model: model, agentrl.Seed: agentrl.Seed(7), agentrl.Codec: model.codec})
-    assert build(Mine, scope, size=3).got == (model, 7, model.codec, 3)
+class NoMetrics(Trainer):
+    async def update(self, batch: agentrl.Batch, advantages: agentrl.Advantages) -> Any:
+        return "done"
 
 
-def test_of_what_is_called_settings_are_bound_and_the_first_parameters_stay_open() -> None:
-    def credit(trajectories: list[float], *, by: float = 1.0, seed: agentrl.Seed) -> list[float]:
-        return [value + by + seed for value in trajectories]
-
-    mine = host("register_credits", credit)
-    part = mine.build(Spec("credit", "mine", {"by": 2}), Scope({agentrl.Seed: agentrl.Seed(10)}))
-    assert part([1.0]) == [13.0]
-
-
-def test_a_class_among_what_is_called_is_constructed() -> None:
-    class Credit:
-        def __init__(self, *, by: float = 1.0) -> None:
-            self.by = by
-
-        def __call__(self, trajectories: list[float]) -> list[float]:
-            return [value + self.by for value in trajectories]
-
-    assert host("register_credits", Credit).build(Spec("credit", "mine", {"by": 2}))([1.0]) == [3.0]
-
-
-def test_a_part_with_a_default_is_filled_only_where_the_run_file_names_one() -> None:
-    class Mine(Taker):
-        def __init__(self, *, user: agentrl.Policy | None = None, judge: agentrl.Policy | None = None) -> None:
-            self.got = user, judge
-
-    scope = Scope({agentrl.Policy: Random()}, named={"policies.user": "the user"}.__getitem__)
-    assert build(Mine, scope).got == (None, None)
-    user, judge = build(Mine, scope, user="policies.user", judge={"name": "random"}).got
-    assert user == "the user"
-    assert isinstance(judge, Random)
-    assert isinstance(build(Mine, scope, judge="random").got[1], Random)
-
-
-def test_a_name_of_the_run_outside_a_run_is_refused() -> None:
-    class Mine(Taker):
-        def __init__(self, *, user: agentrl.Policy | None = None) -> None: ...
-
-    with pytest.raises(ConfigError, match="'policies.user' names a part of a run; here is none"):
-        build(Mine, Scope(), user="policies.user")
-
-
-def test_nested_parts_see_the_same_scope_and_equal_tables_are_one_part() -> None:
-    class Seeded:
-        def __init__(self, seed: agentrl.Seed, *, size: int = 1) -> None:
-            self.seed, self.size = seed, size
-
-        def next(self, update: int) -> list[agentrl.Task]:
-            return []
-
-    class Mine(Taker):
-        def __init__(self, *, first: agentrl.Sampler | None = None, second: agentrl.Sampler | None = None) -> None:
-            self.got = first, second
-
-    module = ModuleType("mine")
-    for hook, part in (("register_collectors", Mine), ("register_samplers", Seeded)):
-
-        def register(register: agentrl.Register, part: object = part) -> None:
-            register("mine", part)
-
-        register.__module__ = "mine"
-        setattr(module, hook, register)
-    both = Host({"mine": module})
-    scope = Scope({agentrl.Seed: agentrl.Seed(7)})
-    table = {"name": "mine", "size": 2}
-    first, second = both.build(Spec("collector", "mine", {"first": table, "second": dict(table)}), scope).got
-    assert first is second
-    assert (first.seed, first.size) == (7, 2)
-    other = both.build(Spec("collector", "mine", {"first": table | {"size": 3}}), scope).got[0]
-    assert other.size == 3
-    with pytest.raises(ConfigError, match="sampler 'mine' has no setting 'siez'. Did you mean 'size'"):
-        both.check(Spec("collector", "mine", {"first": {"name": "mine", "siez": 2}}))
+class Undeclared:
+    async def annotate(self, trajectories: Any) -> None:
+        trajectories[0].turns[0].columns["shine"] = 1.0
 
 
 @pytest.mark.parametrize(
-    ("contract", "message"),
+    ("kind", "part", "message"),
     [
-        (agentrl.Model, r"collector 'mine' needs a model; this run has none. Add a \[model\] table"),
-        (agentrl.Player, "collector 'mine' needs a player; this run has none"),
-        (agentrl.Seed, "collector 'mine' needs a seed; this run has none"),
-        (agentrl.Voice, "collector 'mine' needs a .*; this run has none"),
+        ("credit", no_list, "credit 'given/credit' of plugin 'given' gave 0.5 for 12 trajectories; it gives a list"),
+        ("credit", too_short, "gave 1 advantages for the .* turns of trajectory"),
+        ("policy", TextPolicy, "TextPolicy.act gave '(left|right|.*)'; a policy gives an agentrl.Completion"),
+        ("sampler", NoTasks, "gave .* for update 0; it gives a list of at least one agentrl.Task"),
+        ("collector", NoGroups, r"the collector gave \[0\] for draw 0; it gives a list of agentrl.Group"),
+        ("trainer", NoMetrics, "trainer 'given/trainer' of plugin 'given' gave 'done'; an update gives metrics"),
+        ("judge", Undeclared, "judge 'given/judge' of plugin 'given' wrote the column 'shine', which nobody declared"),
     ],
 )
-def test_a_part_that_the_run_lacks_is_named(contract: object, message: str) -> None:
-    class Mine(Taker):
-        def __init__(self, part: object) -> None: ...
-
-    Mine.__init__.__annotations__["part"] = contract
-    with pytest.raises(ConfigError, match=message):
-        build(Mine, Scope())
-
-
-def test_a_parameter_that_is_neither_setting_nor_part_is_refused_with_the_way_out() -> None:
-    class Old(Taker):
-        def __init__(self, environment, model) -> None: ...  # type: ignore[no-untyped-def]
-
-    old = host("register_collectors", Old)
-    for attempt in (old.build, old.check):
-        with pytest.raises(
-            PluginError, match="'environment' .*annotate it with a contract.*CHANGELOG, 'Parts by type'"
-        ):
-            attempt(Spec("collector", "mine"))
+def test_a_wrong_value_names_the_plugin_and_what_was_expected(
+    kind: str, part: Any, message: str, tmp_path: Path
+) -> None:
+    config = tables(tmp_path)
+    for key in (kind,):
+        config.pop(key, None)
+    if kind == "trainer":
+        config["trainer"] = {}
+    with pytest.raises(agentrl.AgentRLError, match=message):
+        agentrl.train(config, parts={kind: part})
 
 
-def test_a_part_that_lacks_something_of_its_contract_is_refused_naming_it() -> None:
-    class Half:
-        pass
-
-    with pytest.raises(PluginError, match="collector 'mine' of plugin 'mine' gave .*lacks collect of Collector"):
-        build(Half)
+# ------------------------------------------------------------------------------------------ before and after a run
 
 
-def test_a_lazy_part_is_made_once_and_only_when_it_is_asked_for() -> None:
-    made: list[int] = []
-
-    def model() -> str:
-        made.append(1)
-        return "the model"
-
-    scope = Scope({agentrl.Model: Lazy(model)})
-    assert scope.get(agentrl.Codec) is None
-    assert made == []
-    assert [scope.get(agentrl.Model), scope.within({}).get(agentrl.Model)] == ["the model"] * 2
-    assert made == [1]
-
-
-def test_what_a_scope_keeps_is_closed_once_in_reverse_order() -> None:
+def test_parts_are_closed_in_reverse_order_whatever_happens(tmp_path: Path) -> None:
     closed: list[str] = []
 
-    class Closes:
-        def __init__(self, name: str) -> None:
-            self.close = lambda: closed.append(name)
+    def closing(name: str, base: Any) -> Any:
+        class Closing(base):  # type: ignore[misc]
+            def close(self) -> None:
+                closed.append(name)
 
-    with ExitStack() as stack:
-        scope = Scope(stack=stack)
-        scope.keep(Closes("first"))
-        scope.within({}).keep(Closes("second"))
-        scope.keep(object())
-        with ExitStack() as inner:
-            scope.within({}, stack=inner).keep(Closes("inner"))
-        assert closed == ["inner"]
-    assert closed == ["inner", "second", "first"]
+        return Closing
 
+    def breaking(trajectories: Any) -> Any:
+        raise RuntimeError("no credit today")
 
-def test_an_inner_scope_changes_nothing_outside() -> None:
-    scope = Scope({agentrl.Seed: agentrl.Seed(1)})
-    inner = scope.within({agentrl.Seed: agentrl.Seed(2), agentrl.Updates: agentrl.Updates(3)})
-    assert (inner.get(agentrl.Seed), inner.get(agentrl.Updates)) == (2, 3)
-    assert (scope.get(agentrl.Seed), scope.get(agentrl.Updates)) == (1, None)
-
-
-def test_a_voice_is_the_runs_own_policy_or_a_named_one() -> None:
-    class Mine(Taker):
-        def __init__(self, own: agentrl.Voice, *, user: agentrl.Voice | None = None) -> None:
-            self.got = own, user
-
-    class Asked:
-        accepts: frozenset[type] = frozenset()
-        exact, repeatable, version = False, True, None
-
-        async def act(self, dialogue: agentrl.Dialogue) -> agentrl.Completion:
-            return agentrl.Completion("yes")
-
-        async def refresh(self, weights: agentrl.Weights) -> None: ...
-        def forget(self, key: str) -> None: ...
-
-    asked = Asked()
-    scope = Scope(named=lambda path: asked, voice=lambda policy: ("voice of", policy))  # type: ignore[arg-type,return-value]
-    assert build(Mine, scope).got == (("voice of", None), None)
-    assert build(Mine, scope, user="policies.user").got == (("voice of", None), ("voice of", asked))
-    with pytest.raises(ConfigError, match="a voice needs a run with a policy that can be awaited"):
-        build(Mine, scope, user={"name": "random"})
+    parts = {
+        "policy": closing("policy", Tabular),
+        "sampler": closing("sampler", Uniform),
+        "trainer": closing("trainer", Trainer),
+    }
+    config = tables(tmp_path) | {"trainer": {}, "policy": {}, "sampler": {"tasks": 3}}
+    agentrl.train(config, parts=parts)
+    assert closed == ["trainer", "sampler", "policy"]
+    closed.clear()
+    with pytest.raises(RuntimeError, match="no credit"):
+        agentrl.train(config | {"credit": {}}, parts={**parts, "credit": breaking})
+    assert closed == ["trainer", "sampler", "policy"]
 
 
-def test_a_part_given_live_from_python_is_taken_as_it_is() -> None:
-    class Mine(Taker):
-        def __init__(self, *, user: agentrl.Policy | None = None) -> None:
-            self.user = user
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"name": "tiny"}}, "needs the model 'table'"),
+        ({"environment": {"name": "corridor", "length": -3}}, "length"),
+        ({"sampler": {"name": "uniform", "tasks": 10**6}}, "tasks = 1000000"),
+        ({"evaluation": {"split": "validd"}}, "names the split 'validd'; the world has"),
+        ({"stages": []}, "no .*stages"),
+        ({"stages": [{"name": "rl", "updates": 1, "trains": ["other"]}]}, "trains 'other'"),
+        (
+            {"stages": [{"name": "rl", "updates": 1, "staleness": 2}]},
+            "staleness = 2 needs an engine with weights of its own",
+        ),
+    ],
+)
+def test_a_run_that_cannot_start_leaves_no_folder(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        agentrl.train(tables(tmp_path / "runs", **changes))
+    assert not (tmp_path / "runs").exists()
 
-    live = Random()
-    assert build(Mine, Scope(), user=live).user is live
+
+def test_evaluation_needs_neither_stages_nor_a_trainer() -> None:
+    config = {
+        "name": "look",
+        "environment": "corridor",
+        "policy": "expert",
+        "evaluation": {"split": "valid", "tasks": 5},
+    }
+    assert agentrl.evaluate(config).success.value == 1.0
 
 
-def test_a_run_file_cannot_describe_what_is_no_kind_of_part() -> None:
-    class Mine(Taker):
-        def __init__(self, *, player: agentrl.Player | None = None) -> None: ...
+def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
+    first = agentrl.train(tables(tmp_path))
+    second = agentrl.train(
+        tables(tmp_path, name="warm", start_from=str(first.folder), stages=[{"name": "rl", "updates": 1}],
+               trainer={"name": "tabular", "learning_rate": 1e-9, "optimizer": "gradient"})
+    )  # fmt: skip
+    one, two = (json.loads((run.folder / "model/table.json").read_text())["entries"] for run in (first, second))
+    logits = {(state, action): logit for state, action, logit in two}
+    assert all(abs(logits[state, action] - logit) < 1e-6 for state, action, logit in one)
+    assert any(abs(logit) > 0.1 for _, _, logit in one)
 
-    with pytest.raises(ConfigError, match="player takes a part of the run .*cannot describe"):
-        build(Mine, Scope(), player="asynchronous")
+
+def test_parts_given_from_python_are_given_again_on_resume(tmp_path: Path) -> None:
+    def half(trajectories: Any, *, scale: float = 1.0) -> Any:
+        return [np.full(len(t.turns), scale) for t in trajectories]
+
+    result = agentrl.train(tables(tmp_path, credit={"scale": 0.5}), parts={"credit": half})
+    assert np.asarray(Run.open(result.folder).commits()[0].advantages()[0])[0] == 0.5
+    with pytest.raises(ConfigError, match="given/credit"):
+        agentrl.resume(result.folder)
+    assert agentrl.resume(result.folder, parts={"credit": half}).folder == result.folder
 
 
-def test_providers_of_sandboxes_with_equal_settings_are_one() -> None:
-    class Provider:
-        def __init__(self, *, size: int = 1) -> None:
-            self.size = size
+# ------------------------------------------------------------------------------------------------------- resuming
 
-        def __getattr__(self, name: str) -> object:
-            return None
 
-    places = host("register_sandboxes", Provider)
-    one, same, other = (places.provider(Spec("sandbox", "mine", {"size": size})) for size in (1, 1, 2))
-    assert one is same
-    assert other.size == 2
+def cut_after(folder: Path, update: int) -> None:
+    """Take a finished run back to where it stood when it died after an update."""
+    for path in (folder / "updates").iterdir():
+        if int(path.name) > update:
+            shutil.rmtree(path)
+    shutil.rmtree(folder / "model")
+    shutil.rmtree(folder / "evaluations", ignore_errors=True)
+    (folder / "summary.json").unlink()
+
+
+def final_table(folder: Path) -> str:
+    return (folder / "model/table.json").read_text()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_with_checkpoints_every_third_update_a_resumed_run_ends_the_same(cut: int, tmp_path: Path) -> None:
+    config = tables(tmp_path, checkpoint_every=3, stages=[{"name": "rl", "updates": 6}])
+    whole = agentrl.train(config)
+    expected = final_table(whole.folder)
+    commits = Run.open(whole.folder).commits()
+    assert [commit.has_checkpoint for commit in commits][-1]
+    cut_after(whole.folder, cut)
+    if cut < 2:
+        assert agentrl.resume(whole.folder).folder == whole.folder
+        assert (whole.folder / "replaced").exists(), "updates after the last checkpoint are played again"
+    else:
+        agentrl.resume(whole.folder)
+    assert final_table(whole.folder) == expected
+
+
+def test_a_missing_evaluation_is_played_first_on_resume(tmp_path: Path) -> None:
+    config = tables(tmp_path, evaluation={"split": "valid", "tasks": 4, "every": 2, "during_split": "train", "during_tasks": 3},
+                    stages=[{"name": "rl", "updates": 4}])  # fmt: skip
+    whole = agentrl.train(config)
+    kept = json.loads((whole.folder / "evaluations/000002-during/evaluation.json").read_text())
+    cut_after(whole.folder, 1)
+    agentrl.resume(whole.folder)
+    assert json.loads((whole.folder / "evaluations/000002-during/evaluation.json").read_text()) == kept
+
+
+class Counts(Uniform):
+    """A sampler with state that can be checked."""
+
+    def __init__(self, splits: agentrl.Splits, seed: agentrl.Seed, *, tasks: int = 3) -> None:
+        super().__init__(splits, seed, tasks=tasks)
+        self.seen = 0
+
+    def observe(self, batch: agentrl.Batch) -> None:
+        self.seen += len(batch.groups)
+
+    def state(self) -> dict[str, int]:
+        return {"seen": self.seen}
+
+    def restore(self, state: Any) -> None:
+        self.seen = int(state["seen"])
+        if self.seen < 0:
+            raise ValueError(f"seen = {self.seen}")
+
+
+def test_state_that_is_not_what_was_kept_is_refused_naming_the_part(tmp_path: Path) -> None:
+    result = agentrl.train(tables(tmp_path, sampler={}), parts={"sampler": Counts})
+    cut_after(result.folder, 1)
+    commit = result.folder / "updates/000001"
+    state = json.loads((commit / "state.json").read_text())
+    assert state["stages"]["rl"]["sampler"] == {"seen": 6}
+    state["stages"]["rl"]["sampler"] = {"seen": -1}
+    _rewrite(commit, json.dumps(state))
+    with pytest.raises(RecordError, match="the state of sampler 'given/sampler'.*cannot be restored.*seen = -1"):
+        agentrl.resume(result.folder, parts={"sampler": Counts})
+
+
+def _rewrite(commit: Path, state: str) -> None:
+    from agentrl.data.durable import fingerprint
+
+    (commit / "state.json").write_text(state)
+    facts = json.loads((commit / "commit.json").read_text())
+    facts["files"]["state.json"] = fingerprint(commit / "state.json")
+    (commit / "commit.json").write_text(json.dumps(facts))
+
+
+def test_a_part_that_would_lose_its_state_is_refused_at_the_start(tmp_path: Path) -> None:
+    class Forgetful:
+        scope = "run"
+
+        def __call__(self, trajectories: Any) -> Any:
+            return [np.zeros(len(t.turns)) for t in trajectories]
+
+    with pytest.raises(ConfigError, match="carries something from update to update"):
+        agentrl.train(tables(tmp_path, credit={}), parts={"credit": Forgetful})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agentrl.data.columns import COLUMNS, Column, check_columns
+from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT, Advantage, Advantages, Batch, Metrics, Trajectory
 from agentrl.errors import AgentRLError, ConfigError, PluginError
 from agentrl.parts.contracts import (
@@ -52,6 +53,8 @@ class LiveStage:
     played: Callable[[Batch], None] = lambda batch: None
     """Told of every batch before it is credited."""
     probe: Probe = field(default_factory=Probe)
+    scheduled: Mapping[str, Scheduled[float]] = field(default_factory=dict)
+    """Settings that follow a schedule, by part and name."""
 
     async def annotate(self, batch: Batch) -> None:
         """Let judges write columns. Raises AgentRLError where every trajectory of the update failed."""
@@ -116,8 +119,9 @@ class LiveStage:
                 observe(batch)
 
     def metrics(self) -> Metrics:
-        """Numbers of parts since the last call, prefixed with the part's name."""
+        """Numbers of parts since the last call, prefixed with the part's name, and settings that follow a schedule."""
         metrics = self.probe.metrics()
+        metrics |= {f"setting/{name}": float(setting.now) for name, setting in self.scheduled.items()}
         for name, part in self.observers.items():
             own = getattr(part, "metrics", None)
             if own is not None and name != "player":

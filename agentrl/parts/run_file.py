@@ -9,11 +9,12 @@ from typing import Annotated, Literal, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentrl.data.schedules import Scheduled
 from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts.host import Host
 from agentrl.parts.kinds import KINDS, STAGE_KINDS
 from agentrl.parts.registry import Spec
-from agentrl.parts.settings import settings_of
+from agentrl.parts.settings import describe, reason, settings_of
 
 LIST_KINDS = {kind.many: kind.name for kind in KINDS.values() if kind.many}
 """Key of a list of parts → kind of its entries."""
@@ -32,8 +33,8 @@ class PlayerSettings(_Table):
     """How often an attempt that our machinery failed is played again."""
     step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds that one reset or step of a world may take; one that is stepped inline is only measured."""
-    max_turns: Annotated[int, Field(gt=0)] | None = None
-    """Turns of a trajectory, on top of the world's own limit."""
+    max_turns: Scheduled[Annotated[int, Field(gt=0)]] | None = None
+    """Turns of a trajectory, on top of the world's own limit; may be a schedule. Evaluation plays with its last value."""
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     """Sampled tokens of a trajectory."""
 
@@ -180,14 +181,10 @@ def validated(model: type[_M], table: Mapping[str, object], where: str) -> _M:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        takes = _type_name(model.model_fields[key].annotation) if key in model.model_fields else ""
+        takes = describe(model.model_fields[key].annotation) if key in model.model_fields else ""
         if first["type"] == "missing":
             raise ConfigError(f"{where} needs `{key}` ({takes})") from None
-        raise ConfigError(f"{where}: {key} = {table.get(key)!r}; it takes {takes}: {first['msg'].lower()}") from None
-
-
-def _type_name(annotation: object) -> str:
-    return getattr(annotation, "__name__", "") or str(annotation).replace("typing.", "")
+        raise ConfigError(f"{where}: {key} = {table.get(key)!r}; it takes {takes}: {reason(first['msg'])}") from None
 
 
 def _stage(number: int, table: object, tables: Mapping[str, object]) -> Stage:

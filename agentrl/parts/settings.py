@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from agentrl.data.schedules import Scheduled
 from agentrl.errors import ConfigError, PluginError, did_you_mean
 from agentrl.parts.kinds import INJECTED
 from agentrl.parts.registry import Spec
@@ -91,9 +92,17 @@ def describe(annotation: object) -> str:
 
     >>> describe(int), describe(float | None)
     ('int', 'float | None')
+    >>> describe(typing.Annotated[Scheduled[int], "turns"] | None)
+    'Scheduled[int] | None'
     """
-    name = getattr(annotation, "__name__", "") if isinstance(annotation, (type, typing.NewType)) else ""
-    return name or str(annotation).replace("typing.", "")
+    annotation = _bare(annotation)
+    inner = typing.get_args(annotation)
+    if _is_union(annotation):
+        return " | ".join(map(describe, inner))
+    if typing.get_origin(annotation) is Scheduled:
+        return f"Scheduled[{describe(inner[0])}]"
+    name = getattr(annotation, "__name__", "") if isinstance(annotation, (type, typing.NewType)) and not inner else ""
+    return name.replace("NoneType", "None") or str(annotation).replace("typing.", "")
 
 
 def hints_of(part: Part) -> dict[str, object]:
@@ -117,10 +126,16 @@ def convert(where: str, setting: Parameter, value: object) -> object:
         first = error.errors()[0]
         near = _nearest(setting.annotation, value)
         raise ConfigError(
-            f"{where}: {setting.name} = {value!r} does not fit: {first['msg'].lower()}.{near} "
+            f"{where}: {setting.name} = {value!r} does not fit: {reason(first['msg'])}.{near} "
             f"It takes {describe(setting.annotation)}"
             + ("." if setting.required else f", default {setting.default!r}.")
         ) from None
+
+
+def reason(message: str) -> str:
+    """What pydantic says, inside a sentence of ours."""
+    own = message.removeprefix("Value error, ")
+    return own.rstrip(".") if own != message else message.lower()
 
 
 def _nearest(annotation: object, value: object) -> str:
@@ -146,10 +161,14 @@ def _bare(annotation: object) -> object:
     """Without `Annotated`, also inside `Annotated[X, …] | None`."""
     if getattr(annotation, "__metadata__", None) is not None:
         return _bare(getattr(annotation, "__origin__", annotation))
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+    if _is_union(annotation):
         inner = tuple(_bare(argument) for argument in typing.get_args(annotation))
         return functools.reduce(lambda one, other: typing.Union[one, other], inner)  # noqa: UP007
     return annotation
+
+
+def _is_union(annotation: object) -> bool:
+    return isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
 
 
 def _hashable(value: object) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from agentrl.data.schedules import Scheduled
 from agentrl.errors import ConfigError, PluginError
 from agentrl.parts.contracts import Demonstrator, Policy, Voice
 from agentrl.parts.kinds import KINDS, OF_CONTRACT, Kind
@@ -180,3 +181,16 @@ def nested_specs(spec: Spec, part: Part) -> dict[str, Spec]:
         if kind is not None and isinstance(value, (str, Mapping)) and not (isinstance(value, str) and "." in value):
             inner[parameter.name] = Spec.from_table(kind.name, value)
     return inner
+
+
+def schedules_of(host: Host, specs: Iterable[Spec]) -> dict[str, Scheduled[float]]:
+    """Settings of parts that follow a schedule, by "kind.name" ("part.name" for kinds of which a stage has many)."""
+    schedules: dict[str, Scheduled[float]] = {}
+    for spec in specs:
+        kind, part = KINDS[spec.kind], host.part(spec.kind, spec.name)
+        parameters = parameters_of(part, made=kind.made or inspect.isclass(part))
+        values = check_settings(spec, {name: p for name, p in parameters.items() if name in spec.settings})
+        for name, value in values.items():
+            if isinstance(value, Scheduled) and len(value.values) > 1:
+                schedules[f"{spec.name if kind.many else spec.kind}.{name}"] = value
+    return schedules

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Sequence
 
 from agentrl.data.record import Run
@@ -75,7 +77,8 @@ async def play_tasks(
 ) -> Evaluation:
     """Play the first `tasks` tasks of a split once each."""
     chosen: Sequence[Task] = [Task(split, index, seed=seed_of(seed, index) % 2**31) for index in range(tasks)]
-    return await evaluate(player, speakers, chosen, seed=seed, key=key)
+    playing = evaluate(player, speakers, chosen, seed=seed, key=key)
+    return await asyncio.create_task(playing, context=contextvars.Context())  # an evaluation belongs to no update
 
 
 def planned(plan: EvaluationPlan | None) -> EvaluationPlan:

@@ -12,6 +12,7 @@ from typing import cast
 import gymnasium
 
 from agentrl.data.record import Run
+from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT
 from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts import contracts
@@ -21,7 +22,7 @@ from agentrl.parts.live import LiveStage
 from agentrl.parts.registry import Spec
 from agentrl.parts.run_file import EvaluationPlan, RunFile, Stage
 from agentrl.parts.settings import parameters_of
-from agentrl.parts.wiring import Lazy, Scope, kind_for
+from agentrl.parts.wiring import Lazy, Scope, kind_for, schedules_of
 from agentrl.worlds.player import EpisodePlayer
 from agentrl.worlds.stepping import Clock
 from agentrl.worlds.texts import WorldTexts
@@ -195,13 +196,13 @@ class RunParts:
 
     def _new_stage(self, stage: Stage) -> LiveStage:
         config, host = self.config, self.host
-        stack = self._stacks[stage.name] = ExitStack()
-        self.scope.stack.callback(stack.close)
         dialect: Dialect = host.build(stage.parts["dialect"], self.scope)
         own = stage.parts["policy"] != config.parts.get("policy")
         agent = self._policy(stage.parts["policy"], dialect) if own else self.policy()
         speakers = {AGENT: agent, **{name: self.policy(name) for name in config.policies}}
         model = self._trained(stage, speakers)
+        stack = self._stacks[stage.name] = ExitStack()
+        self.scope.stack.callback(stack.close)  # before the policies, which were made before
         # The speakers' model writes their ids; demonstrators have none, so the trained one writes theirs.
         player = self._player(stage, dialect, self.scope, model, lambda: agent)
         self._players[stage.name] = player
@@ -255,6 +256,7 @@ class RunParts:
             judges=judges,
             observers=observers,
             columns=host.columns,
+            scheduled=self._scheduled(stage),
             names={
                 **{
                     kind: f"{kind} {spec.name!r} of plugin {host.plugin_of(spec)!r}"
@@ -270,6 +272,11 @@ class RunParts:
                 },
             },
         )
+
+    def _scheduled(self, stage: Stage) -> dict[str, Scheduled[float]]:
+        schedules = schedules_of(self.host, [*stage.parts.values(), *stage.shapers, *stage.judges])
+        turns = stage.player.max_turns
+        return schedules | ({"player.max_turns": turns} if turns is not None and len(turns.values) > 1 else {})
 
     def _trained(self, stage: Stage, speakers: Mapping[str, Speaker]) -> Model:
         """The one model that a stage trains: that of its trained speakers."""

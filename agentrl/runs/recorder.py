@@ -73,6 +73,8 @@ class Recorder:
         for policy in {id(p): p for p in live.speakers.values() if isinstance(p, Policy)}.values():
             for name, value in getattr(policy, "metrics", dict)().items():
                 metrics[f"policy/{name}"] = metrics.get(f"policy/{name}", 0.0) + value
+        for key, model in self._parts.models.items():
+            metrics |= {f"{key}/{name}": value for name, value in getattr(model, "metrics", dict)().items()}
         metrics |= {f"train/{name}": float(value) for name, value in trained.items()}
         metrics |= token_metrics(batch, self._stage.trains, metrics)
         metrics["seconds"], self._last = now - self._last, now

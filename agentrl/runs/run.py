@@ -9,6 +9,7 @@ import logging
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -186,22 +187,26 @@ class _Running:
                     model.version = dataclasses.replace(model.version, update=done)
         elif self.config.start_from is not None:
             await self.live.model().load(Run.open(self.config.start_from).model_folder())
-        first = 0
+        first, played = 0, Counter[str]()
         for number, stage in enumerate(self.plan):
             if done < first + stage.updates:
-                await self._stage(stage, first, max(done, first), last)
+                await self._stage(stage, first, max(done, first), last, played[stage.name])
             first += stage.updates
+            played[stage.name] += stage.updates
             if stage.name not in [later.name for later in self.plan[number + 1 :]]:
                 self.live.release(stage.name)
         await self._evaluate_at(self.total, self.plan[-1])
         return await self._finish()
 
-    async def _stage(self, stage: Stage, first: int, start: int, last: Commit | None) -> None:
-        """Updates `start` to the end of a stage whose first update is `first`, counted over the whole run."""
+    async def _stage(self, stage: Stage, first: int, start: int, last: Commit | None, played: int) -> None:
+        """Updates `start` to the end of a stage whose first update is `first`, counted over the whole run.
+
+        `played`: updates that the stage had when it was played before.
+        """
         live = self.live.stage(stage)
         buffer = Buffer(
             start, first + stage.updates, seed=self.config.seed, staleness=stage.staleness, redraws=stage.redraws,
-            next_draw=self._next_draw, speakers=stage.trains,
+            next_draw=self._next_draw, speakers=stage.trains, schedules_from=first - played,
         )  # fmt: skip
         if last is not None and not self._restored:
             await self._restore(last, live, buffer, same=start > first)

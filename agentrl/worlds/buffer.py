@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
 
+from agentrl.data.schedules import UPDATE
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import AGENT, Batch, Completion, Draw, Group, Task, Turn
 from agentrl.errors import PluginError, RecordError
@@ -33,10 +34,15 @@ class Buffer:
         redraws: float = 3.0,
         next_draw: int = 0,
         speakers: tuple[str, ...] = (AGENT,),
+        schedules_from: int = 0,
     ) -> None:
-        """`next_draw`: number of the next draw of the run. `redraws`: at most so many times the groups of an update."""
+        """`next_draw`: number of the next draw of the run. `redraws`: at most so many times the groups of an update.
+
+        `schedules_from`: the update that schedules of settings call 0.
+        """
         self.first, self.last, self.staleness = first, last, staleness
         self.next_draw = next_draw
+        self._schedules_from = schedules_from
         self._seed, self._redraws, self._speakers = seed, redraws, speakers
         self._pending: list[Draw] = []  # issued by an earlier process and never trained
         self._sizes: dict[int, int] = {}  # update → groups that the sampler asked for
@@ -66,6 +72,7 @@ class Buffer:
             self._admit(sampler, collect, upto=min(self.staleness + update + 1, self.last))
             while not self._ready(update):
                 await self._one_finished(sampler, collect)
+            self._now(update)
             yield self._take(update)
 
     def state(self) -> dict[str, object]:
@@ -102,6 +109,7 @@ class Buffer:
     def _admit(self, sampler: Sampler, collect: Collect, *, upto: int) -> None:
         """Issue the draws of every update below `upto` that were not issued yet."""
         while self._admitted < upto:
+            self._now(self._admitted)
             tasks = _tasks(sampler, self._admitted)
             self._sizes[self._admitted] = len(tasks)
             for task in tasks:
@@ -114,7 +122,12 @@ class Buffer:
         return Draw(number, task, task.copies, seed_of(self._seed, "draw", number), update)
 
     def _start(self, draw: Draw, collect: Collect) -> None:
+        self._now(draw.update)  # a task keeps the context that it was made in
         self._running[asyncio.ensure_future(_collected(collect, draw))] = draw
+
+    def _now(self, update: int) -> None:
+        """Settings with a schedule take their value of this update: here, in whoever takes the batch, in new tasks."""
+        UPDATE.set(update - self._schedules_from)
 
     async def _one_finished(self, sampler: Sampler, collect: Collect) -> None:
         done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from agentrl.data.schedules import Scheduled
 from agentrl.data.seeds import turn_seed
 from agentrl.data.types import AGENT, EMPTY, Completion, Final, Info, Message, Outcome, Task, Trajectory, Turn
 from agentrl.errors import ConfigError, ContextOverflow, PluginError, SandboxFault
@@ -50,7 +51,7 @@ class Rules:
     dialect: Dialect
     model: Model | None  # writes the ids of speakers that have none of their own
     step_timeout_s: float
-    max_turns: int | None
+    max_turns: Scheduled[int] | None
     max_tokens: int | None
 
 
@@ -99,7 +100,7 @@ class Episode:
         self._tokens = 0
         self._forced = play.first
         self._step_before: Step | None = None
-        self._max_turns = _least(rules.max_turns, play.max_turns)
+        self._max_turns = _least(rules.max_turns.now if rules.max_turns else None, play.max_turns)
         self._max_tokens = _least(rules.max_tokens, play.max_tokens)
         self.world_seconds = 0.0
         self.moments: dict[int, Moment] = {}
@@ -157,7 +158,11 @@ class Episode:
                 observation = answer.observation
             else:
                 step, seconds = await self._step(reading.action)
-                self._keep(_turn(observation, completion, prompt, reading, "act", view, step, info, seconds), view)
+                turn = _turn(observation, completion, prompt, reading, "act", view, step, info, seconds)
+                if self._world.clock.asked:
+                    turn.info["cost"].update(self._world.clock.asked)  # type: ignore[attr-defined]
+                    self._world.clock.asked = {}
+                self._keep(turn, view)
                 self._step_before = step
                 if self._play.snapshots != "none":
                     self._remember(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import queue
 import threading
@@ -22,6 +23,8 @@ class Clock:
     def __init__(self) -> None:
         self.waited_s = 0.0
         self.waiting_since: float | None = None
+        self.asked: dict[str, float] = {}
+        """What policies that the world asked have cost since this was last taken: user_tokens, user_seconds, user_calls."""
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -83,10 +86,11 @@ class ThreadedWorld:
     async def call(self, function: Callable[[], Result], timeout_s: float) -> Result:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
+        context = contextvars.copy_context()  # which update this is
 
         def job() -> None:
             try:
-                settle = functools.partial(_settle, future, function())
+                settle = functools.partial(_settle, future, context.run(function))
             except BaseException as raised:  # handed over to whoever waits, whatever it is
                 settle = functools.partial(_fail, future, raised)
             if not loop.is_closed():

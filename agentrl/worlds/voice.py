@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Sequence
 
 from agentrl.data.types import Message
@@ -38,7 +39,12 @@ class LoopVoice:
     async def _answer(self, messages: tuple[Message, ...], seed: int) -> str:
         codec = getattr(self._policy, "codec", None)
         prompt = codec.prompt(messages) if codec is not None else None
+        started = time.perf_counter()
         try:
-            return (await self._policy.act(Dialogue(messages, self._key, seed, prompt))).text
+            completion = await self._policy.act(Dialogue(messages, self._key, seed, prompt))
         finally:
             self._policy.forget(self._key)
+        seconds = round(time.perf_counter() - started, 6)
+        for name, value in (("user_calls", 1), ("user_tokens", len(completion.ids)), ("user_seconds", seconds)):
+            self._clock.asked[name] = self._clock.asked.get(name, 0) + value
+        return completion.text

@@ -25,7 +25,7 @@ def register_commands(cli: click.Group) -> None:
 
 @click.group()
 def sandbox() -> None:
-    """Run untrusted programs, and check the places where they run."""
+    """Run untrusted programs in sandboxes, and check these."""
 
 
 @sandbox.command(context_settings={"ignore_unknown_options": True})

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import agentrl
 from agentrl import (
@@ -37,7 +36,7 @@ CONFIRMATION = "AGENTRL_ALLOW_LOCAL_SANDBOX"
 
 
 @agentrl.hookimpl
-def register_sandboxes(register: Any) -> None:
+def register_sandboxes(register: agentrl.Register) -> None:
     register("local", Local)
 
 

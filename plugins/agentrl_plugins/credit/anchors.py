@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 
 import agentrl
 from agentrl_plugins.credit.turns import Codes, FlatTurns
@@ -17,7 +18,7 @@ def anchor_groups(turns: FlatTurns, similarity: float | None = None) -> Codes:
     """int64 [N], a code per (group, anchor), without gaps. The anchor is `Turn.anchor`, taken before the action.
 
     None compares anchors exactly. A `similarity` in (0, 1] merges anchors of one group whose texts are at least that
-    alike. Raises ConfigError for another value.
+    alike. A turn that does not count (inherited, spoken) has a code of its own. Raises ConfigError for another value.
     """
     number = count()
     codes: list[defaultdict[str, int]] = [
@@ -28,14 +29,22 @@ def anchor_groups(turns: FlatTurns, similarity: float | None = None) -> Codes:
         found.extend(map(codes[group].__getitem__, [turn.anchor for turn in turns.turns[end - length : end]]))
     exact = np.array(found, np.int64)
     if similarity is None:
-        return exact
+        return _apart(exact, ~turns.counted)
     if not 0 < similarity <= 1:
         raise agentrl.ConfigError(f"similarity = {similarity}: a share of equal text in (0, 1], or none at all")
     merged = np.zeros(next(number), np.int64)
     for group_codes in codes:
         for anchor, first in merge_similar(group_codes, similarity).items():
             merged[group_codes[anchor]] = group_codes[first]
-    return np.unique(merged[exact], return_inverse=True)[1].astype(np.int64)
+    return _apart(np.unique(merged[exact], return_inverse=True)[1].astype(np.int64), ~turns.counted)
+
+
+def _apart(codes: Codes, alone: NDArray[np.bool_]) -> Codes:
+    """The same codes, but for turns that are `alone`: each of those gets one that no other turn has."""
+    if not alone.any():
+        return codes
+    own = np.where(alone, codes.max(initial=0) + 1 + np.arange(len(codes)), codes)
+    return np.unique(own, return_inverse=True)[1].astype(np.int64)
 
 
 def merge_similar(anchors: Iterable[str], similarity: float) -> dict[str, str]:

@@ -77,4 +77,8 @@ def _per_turn(turns: FlatTurns, penalty: agentrl.Floats, convention: Convention)
     scores = turns.returns[turns.trajectory] - penalty
     group = turns.group[turns.trajectory]
     alone = np.bincount(turns.group)[group] == 1  # one trajectory, though it may have many turns
-    return np.where(alone & (convention.lone == "zero"), 0.0, relative(scores, group, convention)[0])
+    counted = turns.counted
+    _, codes = np.unique(group[counted], return_inverse=True)
+    episode = np.zeros(len(scores))
+    episode[counted] = relative(scores[counted], codes, convention)[0]
+    return np.where(alone & (convention.lone == "zero"), 0.0, episode)

@@ -24,6 +24,24 @@ class FlatTurns:
     ends: Codes  # [B], position after the last turn of each trajectory
     trajectory: Codes  # [N], position of the trajectory
     group: Codes  # [B], 0 … G - 1
+    inherited: Codes  # [B], leading turns that a branch has from its parent
+    spoken: list[int]  # positions of turns that a context let the policy say or answered itself, in order
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """bool [N], the turns that statistics over turns see: an inherited one counts with its parent, a spoken one never."""
+        counted = np.arange(len(self.turns)) >= (self.ends - self.lengths + self.inherited)[self.trajectory]
+        counted[self.spoken] = False
+        return counted
+
+    @property
+    def acts_before(self) -> Codes:
+        """int64 [N], how many actions of its trajectory came before a turn."""
+        acts = np.ones(len(self.turns), np.int64)
+        acts[self.spoken] = 0
+        before: Codes = np.cumsum(acts) - acts
+        before -= before[self.ends - self.lengths][self.trajectory]
+        return before
 
     @property
     def returns(self) -> agentrl.Floats:
@@ -31,20 +49,25 @@ class FlatTurns:
         return np.asarray(np.bincount(self.trajectory, self.rewards, len(self.lengths)), np.float64)
 
     def returns_to_go(self, gamma: float) -> agentrl.Floats:
-        """float64 [N], r[t] + gamma * return_to_go[t + 1] inside each trajectory, in O(N)."""
+        """float64 [N], r[t] + gamma * return_to_go[t + 1] inside each trajectory, in O(N); a spoken turn costs no gamma."""
         if not 0 <= gamma <= 1:
             raise agentrl.ConfigError(f"gamma = {gamma}: a discount lies between 0 and 1")
         result = self.rewards.copy()
+        discount = np.full(len(result), gamma)
+        discount[self.spoken] = 1.0
         longest_first = np.argsort(-self.lengths, kind="stable")
         last = self.ends[longest_first] - 1
         alive = np.searchsorted(-self.lengths[longest_first], -np.arange(1, self.lengths.max(initial=0)), side="left")
         for back, count in enumerate(alive, start=1):  # the `count` longest have a turn `back` before their last
             here = last[:count] - back
-            result[here] += gamma * result[here + 1]
+            result[here] += discount[here] * result[here + 1]
         return result
 
     def split(self, values: agentrl.Floats) -> agentrl.Advantages:
-        """[N] → per trajectory [T]."""
+        """[N] → per trajectory [T]. A spoken turn takes the value of the turn that comes after it."""
+        for position in reversed(self.spoken):
+            if position + 1 < self.ends[self.trajectory[position]]:
+                values[position] = values[position + 1]
         starts = self.ends - self.lengths
         return [values[start:end] for start, end in zip(starts.tolist(), self.ends.tolist(), strict=True)]
 
@@ -73,11 +96,14 @@ def read_turns(
         if reward_weights is None
         else _combined(turns, reward_weights)
     )
-    flat = FlatTurns(turns, rewards, lengths, np.cumsum(lengths), np.repeat(np.arange(len(lengths)), lengths), group)
+    inherited = np.array([trajectory.inherited for trajectory in trajectories], np.int64)
+    spoken = [position for position, turn in enumerate(turns) if turn.kind != "act"]
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    flat = FlatTurns(turns, rewards, lengths, np.cumsum(lengths), owner, group, inherited, spoken)
     if not np.isfinite(rewards).all():
         position = int(np.argmin(np.isfinite(rewards)))
-        owner = trajectories[int(flat.trajectory[position])]
-        raise agentrl.DataError(f"a reward of trajectory {owner.id} is {rewards[position]}; rewards must be finite")
+        wrong = trajectories[int(owner[position])]
+        raise agentrl.DataError(f"a reward of trajectory {wrong.id} is {rewards[position]}; rewards must be finite")
     return flat
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import agentrl
 from agentrl import Reading
 
-_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+_OPEN, _CLOSE = "<action>", "</action>"
 
 
 @agentrl.hookimpl
@@ -21,11 +20,11 @@ class Tags:
 
     >>> Tags().read("<think>far</think><action>go to shelf 1</action>").action
     'go to shelf 1'
-    >>> Tags().read("go to shelf 1")
-    Reading(action='', invalid='no <action>…</action> in the completion')
+    >>> Tags().read("go to shelf 1").invalid
+    'no <action>…</action> in the completion'
     """
 
-    stop: tuple[str, ...] = ("</action>",)
+    stop: tuple[str, ...] = (_CLOSE,)
 
     def __init__(self, *, require_think: bool = True) -> None:
         self.require_think = require_think
@@ -36,11 +35,13 @@ class Tags:
         return f"{'<think></think>' if self.require_think else ''}<action>{action}</action>"
 
     def read(self, text: str) -> Reading:
-        found = _ACTION.search(text)
-        if found is None:
+        before, opened, rest = text.partition(
+            _OPEN
+        )  # no regular expression: it would look for the end from every start
+        inside, closed, _ = rest.partition(_CLOSE)
+        if not opened or not closed:
             return Reading("", "no <action>…</action> in the completion")
-        before = text[: found.start()]
         if self.require_think and not ("<think>" in before and "</think>" in before):
             return Reading("", "no <think>…</think> before the action")
-        action = found.group(1).strip()
+        action = inside.strip()
         return Reading(action, "" if action else "the action is empty")

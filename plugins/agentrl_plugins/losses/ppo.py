@@ -37,7 +37,7 @@ class PPO:
         clip_high: float = 0.2,
         dual_clip: float | None = 3.0,
         reference_weight: float = 0.0,
-        entropy_weight: float = 0.0,
+        entropy_weight: agentrl.Scheduled[float] = agentrl.Scheduled(0.0),
         aggregation: Literal["token", "trajectory", "task"] = "token",
     ) -> None:
         """Raises ConfigError for a setting out of range."""
@@ -55,7 +55,7 @@ class PPO:
         self.clip_low, self.clip_high, self.dual_clip = clip_low, clip_high, dual_clip
         self.reference_weight, self.entropy_weight = reference_weight, entropy_weight
         self.aggregation: Literal["token", "trajectory", "task"] = aggregation
-        wanted = {"reference": reference_weight, "entropy": entropy_weight}
+        wanted = {"reference": reference_weight, "entropy": any(entropy_weight.values)}
         terms = frozenset(name for name, weight in wanted.items() if weight)
         self.needs = terms | {"behaviour"}
         self.skips_zero = not terms
@@ -80,7 +80,7 @@ class PPO:
             token_loss = token_loss + self.reference_weight * divergence
             metrics["reference_kl"] = divergence
         if batch.entropy is not None:
-            token_loss = token_loss - self.entropy_weight * batch.entropy
+            token_loss = token_loss - self.entropy_weight.now * batch.entropy
             metrics["entropy"] = batch.entropy
         sums = {name: float((batch.weight * value.detach()).sum()) for name, value in metrics.items()}
         return (batch.weight * token_loss).sum(), sums | {"ratio_max": float(ratio.detach().max())}

@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import tempfile
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,7 @@ class LanguageModel:
         module.eval()
         self._initial: Any = copy.deepcopy(module).requires_grad_(False) if keep_initial and not fresh_adapter else None
         self._fresh_adapter = fresh_adapter
+        self._asked: dict[str, float] = defaultdict(float)
         self._handed_out: Path | None = None
 
     @property
@@ -141,8 +144,18 @@ class LanguageModel:
         features: bool = False,
     ) -> list[Scores]:
         """Log-probs of given tokens; `weights`: "current" or "initial". Raises ConfigError for weights it does not keep."""
+        started = time.perf_counter()
         with self._weights_named(weights) as module:
-            return answer(module, questions, top=top, moments=moments, features=features)
+            scores = answer(module, questions, top=top, moments=moments, features=features)
+        self._asked["questions"] += len(questions)
+        self._asked["question_tokens"] += sum(len(q.prompt_ids) + len(q.ids) for q in questions)
+        self._asked["question_seconds"] += time.perf_counter() - started
+        return scores
+
+    def metrics(self) -> dict[str, float]:
+        """What scoring cost since the last call."""
+        asked, self._asked = self._asked, defaultdict(float)
+        return dict(asked)
 
     @contextlib.contextmanager
     def _weights_named(self, name: str) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""The grade of a bubblewrap sandbox: measured by a probe that runs inside it like any program, never assumed."""
+"""The grade of a bubblewrap sandbox: measured by a program that runs inside it, never assumed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import platform
 
 from agentrl_sandboxes.bubblewrap.sandbox import BubblewrapSandbox
 from agentrl_sandboxes.inside.messages import Facts
-from agentrl_sandboxes.supervised.probe import probe
+from agentrl_sandboxes.supervised.inspection import inspect_inside
 
 
 def measure(sandbox: BubblewrapSandbox, facts: Facts, version: str) -> dict[str, object]:
-    """JSON-able. `facts` are the manager's; what they claim of the program is checked against the probe."""
-    inside, outside = probe(sandbox), sandbox.host_identity()
+    """JSON-able. `facts` are the manager's; what they claim of the program is checked from inside."""
+    inside, outside = inspect_inside(sandbox), sandbox.host_identity()
     own = inside.own_namespaces
     return {
         "sandbox": "bubblewrap",

@@ -141,9 +141,9 @@ class Canaries:
 
 def _own_address() -> str:
     """An address of this machine that is not the loopback's, "" where it has none; no packet is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-        probe.connect(("192.0.2.1", 9))
-        return str(probe.getsockname()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.connect(("192.0.2.1", 9))
+        return str(sock.getsockname()[0])
     return ""
 
 

@@ -76,7 +76,7 @@ def succeeds_unprotected(attempt: Attempt, canaries: Canaries) -> bool:
         raise PermissionError("only root can do this, protected or not")
     if attempt.control == "disposable":
         return run_disposable(attempt.code, canaries.env) == GOT_OUT
-    target = Target(Naive(canaries.descriptor), canaries)
+    target = Target(Naive(leak=canaries.descriptor), canaries)
     try:
         return attempt.run(target)
     finally:

@@ -23,7 +23,7 @@ class Naive(SandboxProvider):
 
     name = "naive"
 
-    def __init__(self, leak: int = -1) -> None:
+    def __init__(self, *, leak: int = -1) -> None:
         """`leak`: a descriptor that programs inherit, as one that somebody forgot to close."""
         self._leaks = (leak,) if leak >= 0 else ()
 

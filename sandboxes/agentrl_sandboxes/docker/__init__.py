@@ -1,10 +1,8 @@
 """docker: sandboxes in hardened containers, each reached through one stream that stays open."""
 
-from typing import Any
-
 import agentrl
 
 
 @agentrl.hookimpl
-def register_sandboxes(register: Any) -> None:
+def register_sandboxes(register: agentrl.Register) -> None:
     register("docker", "agentrl_sandboxes.docker.provider:Docker")

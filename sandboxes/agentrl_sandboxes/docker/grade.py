@@ -1,4 +1,4 @@
-"""The grade of a container: measured by a probe that runs in it like any program, and by what the daemon says."""
+"""The grade of a container: measured by a program that runs in it, and by what the daemon says."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from agentrl_sandboxes.docker.daemon import Daemon
 from agentrl_sandboxes.docker.sandbox import DockerSandbox
 from agentrl_sandboxes.inside import seccomp
 from agentrl_sandboxes.inside.messages import ContainerFacts
-from agentrl_sandboxes.supervised.probe import probe
+from agentrl_sandboxes.supervised.inspection import inspect_inside
 
 
 def measure(sandbox: DockerSandbox, daemon: Daemon) -> dict[str, object]:
     """JSON-able. A setting that the daemon took but does not enforce is not in `limits`."""
-    inside = probe(sandbox)
+    inside = inspect_inside(sandbox)
     container = sandbox.container.inspect()
     server = daemon.call("ask what it can do", lambda api: api.info())
     version = daemon.call("ask for its version", lambda api: api.version())

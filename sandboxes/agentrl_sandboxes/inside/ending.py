@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from agentrl_sandboxes.inside.messages import Report, Status
+from agentrl_sandboxes.inside.messages import Ending, Status
 from agentrl_sandboxes.inside.usage import LimitHits
 
 
@@ -24,7 +24,7 @@ class Evidence(NamedTuple):
     near_memory_limit: bool
 
 
-def report(evidence: Evidence, kept: list[tuple[memoryview, memoryview, int]]) -> Report:
+def describe(evidence: Evidence, kept: list[tuple[memoryview, memoryview, int]]) -> Ending:
     """What is reported of a run; `kept` are head, tail and total of each output stream."""
     status, detail = _status(evidence)
     code, number = evidence.answer if evidence.status is None else None, None

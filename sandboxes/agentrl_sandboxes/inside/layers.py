@@ -120,21 +120,21 @@ def drop(mount_point: str) -> None:
 
 def overlay_works(options: str) -> bool:
     """Whether overlayfs can be mounted here with its upper layer in memory, and can hide what is below."""
-    os.mkdir("probe")
-    kernel.mount("tmpfs", "probe", "tmpfs", _FLAGS, "mode=755")
+    os.mkdir("trial")
+    kernel.mount("tmpfs", "trial", "tmpfs", _FLAGS, "mode=755")
     try:
         for name in ("l/d", "u", "w", "m"):
-            os.makedirs(f"probe/{name}")
-        data = f"lowerdir=probe/l,upperdir=probe/u,workdir=probe/w{options}"
-        kernel.mount("overlay", "probe/m", "overlay", _FLAGS, data)
-        os.rmdir("probe/m/d")
-        os.mkdir("probe/m/d")  # needs the "opaque" attribute, which older kernels cannot store in a tmpfs
-        kernel.unmount("probe/m")
+            os.makedirs(f"trial/{name}")
+        data = f"lowerdir=trial/l,upperdir=trial/u,workdir=trial/w{options}"
+        kernel.mount("overlay", "trial/m", "overlay", _FLAGS, data)
+        os.rmdir("trial/m/d")
+        os.mkdir("trial/m/d")  # needs the "opaque" attribute, which older kernels cannot store in a tmpfs
+        kernel.unmount("trial/m")
     except OSError:
         return False
     finally:
-        kernel.unmount("probe")
-        os.rmdir("probe")
+        kernel.unmount("trial")
+        os.rmdir("trial")
     return True
 
 

@@ -38,7 +38,7 @@ class Manager:
         self._claim, self._first_id = claim_ids()
         self._shared = self._prepare()
         self._groups_work = bool(self._parents)
-        self._group("probe")
+        self._group("trial")
 
     def facts(self) -> Facts:
         """What a grade says of this manager."""

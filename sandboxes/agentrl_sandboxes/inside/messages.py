@@ -53,7 +53,7 @@ class Task(TypedDict, total=False):
     copy: list[tuple[str, str]]  # from, to
 
 
-class Report(TypedDict):
+class Ending(TypedDict):
     """How a run ended; the kept output follows as payload."""
 
     status: Status
@@ -68,7 +68,7 @@ class Report(TypedDict):
     streams: list[tuple[int, int, int]]  # of standard output and error: bytes of the head, of the tail, in all
 
 
-class FinalReport(Report, total=False):
+class FinalEnding(Ending, total=False):
     """As it crosses to whoever asked."""
 
     fresh: bool  # a session whose interpreter was started for this call

@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple
 
 from agentrl_sandboxes.inside import ending, frames, program, usage
-from agentrl_sandboxes.inside.messages import Job, Limits, Report
+from agentrl_sandboxes.inside.messages import Ending, Job, Limits
 from agentrl_sandboxes.inside.streams import Input, Outputs
 
 _TICK_S = 0.1
@@ -58,7 +58,7 @@ class Run:
                 self._jobs.close()
                 return frame
 
-    def attend(self, job: Job) -> Report:
+    def attend(self, job: Job) -> Ending:
         """Wait for the end of the program, at most as long as the limits say; how that was."""
         limits = job["limits"]
         self.outputs.start(limits["head"], limits["tail"], bool(job.get("stream")))
@@ -74,7 +74,7 @@ class Run:
             reason, self.status, self.answered(), before, self._limit_hits(), killed, self.peak_kib,
             time.monotonic() - began, self.cpu_s() - cpu_before, self._near_limit(limits),
         )  # fmt: skip
-        return ending.report(evidence, self.outputs.kept())
+        return ending.describe(evidence, self.outputs.kept())
 
     def close(self) -> None:
         """End it with everything it started, and free its descriptors."""

@@ -12,7 +12,7 @@ import socket
 from typing import NamedTuple, NoReturn
 
 from agentrl_sandboxes.inside import frames, kernel, run, sessions
-from agentrl_sandboxes.inside.messages import Job, Report
+from agentrl_sandboxes.inside.messages import Ending, Job
 from agentrl_sandboxes.inside.program import FIRST_FREE
 from agentrl_sandboxes.inside.run import Handles, Run
 from agentrl_sandboxes.inside.sessions import Session
@@ -129,7 +129,7 @@ def _serve_session(handles: Handles, job: Job, code: str) -> None:
         job, code = frame[0], call[0]["code"]
 
 
-def _report(handles: Handles, report: Report, running: Run, *, last: bool = False, fresh: bool = False) -> None:
+def _report(handles: Handles, report: Ending, running: Run, *, last: bool = False, fresh: bool = False) -> None:
     parts = (part for stream in running.outputs.kept() for part in stream[:2])
     frames.send(handles.sock, {**report, "last": last, "fresh": fresh}, *parts)
 

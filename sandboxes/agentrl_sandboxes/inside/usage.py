@@ -61,20 +61,20 @@ def orphans(supervisors: Collection[int]) -> list[int]:
 
 
 def reaped_cpu_s() -> float:
-    """CPU time of all processes that ended in this supervisor so far."""
+    """CPU time of all processes below this supervisor that have ended so far."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime
 
 
 def processes() -> list[int]:
-    """Ids of all processes of this supervisor, without its supervisor."""
+    """Ids of all processes below this supervisor."""
     if os.getpid() != 1:
         return list(_stats())
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
 
 
 def _stats() -> dict[int, list[bytes]]:
-    """What /proc says of each process of this supervisor: all but the first process, or all that descend from this one."""
+    """What /proc says of each process below this supervisor: all but the first one, or all that descend from this one."""
     stats: dict[int, list[bytes]] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit() or name == "1":

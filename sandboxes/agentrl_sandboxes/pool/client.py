@@ -31,7 +31,7 @@ from agentrl_sandboxes.pool.messages import (
     split_files,
     unpack_message,
 )
-from agentrl_sandboxes.pool.slots import Busy, Slots
+from agentrl_sandboxes.pool.permits import Busy, Permits
 
 if TYPE_CHECKING:
     from websockets.sync.server import ServerConnection  # an extra
@@ -44,9 +44,9 @@ _Reply = tuple[PoolAnswer, bytes]
 class Client:
     """Everything here ends with the connection."""
 
-    def __init__(self, connection: ServerConnection, provider: SandboxProvider, slots: Slots) -> None:
-        self._connection, self._provider, self._slots = connection, provider, slots
-        self._sandboxes: dict[int, tuple[Sandbox, int]] = {}  # with the slot of each
+    def __init__(self, connection: ServerConnection, provider: SandboxProvider, permits: Permits) -> None:
+        self._connection, self._provider, self._permits = connection, provider, permits
+        self._sandboxes: dict[int, tuple[Sandbox, int]] = {}  # with the permit of each
         self._sessions: dict[int, tuple[int, SandboxSession]] = {}  # with the number of their sandbox
         self._snapshots: dict[int, SandboxSnapshot] = {}
         self._acks: dict[int, queue.SimpleQueue[bool]] = {}  # of runs whose output somebody listens to
@@ -114,16 +114,16 @@ class Client:
             self._close_one(number)
 
     def _keep(self, make: Callable[[], Sandbox]) -> int:
-        """Make a sandbox in a slot; its number."""
-        slot = self._slots.take()
+        """Make a sandbox in a permit; its number."""
+        permit = self._permits.take()
         try:
             sandbox = make()
         except BaseException:
-            self._slots.give_back(slot)
+            self._permits.give_back(permit)
             raise
         with self._lock:
             number = self._next_number()
-            self._sandboxes[number] = sandbox, slot
+            self._sandboxes[number] = sandbox, permit
             over = self._over
         if over:  # nobody is left to use it
             self._close_one(number)
@@ -136,14 +136,14 @@ class Client:
 
     def _close_one(self, number: int) -> None:
         with self._lock:
-            sandbox, slot = self._sandboxes.pop(number, (None, -1))
+            sandbox, permit = self._sandboxes.pop(number, (None, -1))
             for session in [session for session, (owner, _) in self._sessions.items() if owner == number]:
                 del self._sessions[session]
         if sandbox is not None:
             try:
                 sandbox.close()
             finally:
-                self._slots.give_back(slot)
+                self._permits.give_back(permit)
 
     def _sandbox(self, request: PoolRequest) -> Sandbox:
         with self._lock:

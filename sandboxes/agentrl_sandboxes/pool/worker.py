@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from agentrl import SandboxProvider, Spec, default_host
 from agentrl_sandboxes.pool.client import Client
 from agentrl_sandboxes.pool.messages import LARGEST_MESSAGE
-from agentrl_sandboxes.pool.slots import Slots
+from agentrl_sandboxes.pool.permits import Permits
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response  # an extra
@@ -32,7 +32,7 @@ class WorkerSettings:
     settings: dict[str, object]
     token: str
     sandboxes: int  # at once, of all workers together
-    slots_folder: str
+    permits_folder: str
     queue: int  # creations that may wait in this worker
     wait_s: float
     cert: str = ""
@@ -52,7 +52,7 @@ def serve_clients(settings: WorkerSettings, listener: socket.socket) -> None:
     from websockets.sync.server import serve
 
     provider: SandboxProvider = default_host().build(Spec("sandbox", settings.name, settings.settings))
-    slots = Slots(settings.slots_folder, settings.sandboxes, settings.queue, settings.wait_s)
+    permits = Permits(settings.permits_folder, settings.sandboxes, settings.queue, settings.wait_s)
 
     def check_token(connection: ServerConnection, request: Request) -> Response | None:
         header = request.headers.get("Authorization", "")
@@ -61,7 +61,7 @@ def serve_clients(settings: WorkerSettings, listener: socket.socket) -> None:
         return connection.respond(HTTPStatus.UNAUTHORIZED, "this pool needs its token\n")
 
     with serve(
-        lambda connection: Client(connection, provider, slots).serve(), sock=listener, process_request=check_token,
+        lambda connection: Client(connection, provider, permits).serve(), sock=listener, process_request=check_token,
         ssl=_tls(settings), max_size=LARGEST_MESSAGE, compression=None, ping_timeout=60, close_timeout=2,
     ) as server:  # fmt: skip
         threading.Thread(target=server.serve_forever, daemon=True).start()

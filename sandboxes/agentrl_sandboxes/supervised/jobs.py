@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from agentrl import ExecResult, ExecUsage, OutputStream, SandboxLimits
-from agentrl_sandboxes.inside.messages import Limits, Report
+from agentrl_sandboxes.inside.messages import Ending, Limits
 
 PRELOAD = (
     "bisect", "collections", "copy", "datetime", "functools", "heapq", "io", "itertools", "json", "math", "operator",
@@ -47,20 +47,20 @@ def environment(python: str, *layers: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
-def read_result(report: Report, data: bytes) -> ExecResult:
+def read_result(ending: Ending, data: bytes) -> ExecResult:
     """An ExecResult from what a supervisor reports; `data` are head and tail of both output streams."""
     streams, start = [], 0
-    for head, tail, total in report["streams"]:
+    for head, tail, total in ending["streams"]:
         middle, end = start + head, start + head + tail
         streams.append(OutputStream(data[start:middle], data[middle:end], total))
         start = end
     return ExecResult(
-        status=report["status"],
-        exit_code=report["exit_code"],
-        signal=report["signal"],
+        status=ending["status"],
+        exit_code=ending["exit_code"],
+        signal=ending["signal"],
         stdout=streams[0],
         stderr=streams[1],
-        usage=ExecUsage(report["wall_s"], report["cpu_s"], report["memory_kib"] / 1024),
-        processes_killed=report["killed"],
-        reason=report["reason"],
+        usage=ExecUsage(ending["wall_s"], ending["cpu_s"], ending["memory_kib"] / 1024),
+        processes_killed=ending["killed"],
+        reason=ending["reason"],
     )

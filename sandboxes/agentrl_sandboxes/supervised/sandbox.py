@@ -22,7 +22,7 @@ from agentrl import (
     SandboxSession,
     SandboxSpec,
 )
-from agentrl_sandboxes.inside.messages import Answer, FileEntry, FinalReport, Job, Task
+from agentrl_sandboxes.inside.messages import Answer, FileEntry, FinalEnding, Job, Task
 from agentrl_sandboxes.supervised.jobs import enforced, read_result
 from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone
 
@@ -174,26 +174,26 @@ class _Session(SandboxSession):
                 self._supervisor = self._sandbox.take()
             job: Job = {**self._job, "limits": enforced(self._sandbox.spec.limits, timeout_s)}
             try:
-                report, data = self._supervisor.run(job, {"code": code})
+                ending, data = self._supervisor.run(job, {"code": code})
             except SupervisorGone:
                 result = self._sandbox.why_gone(self._supervisor)
                 self._leave()
                 return dataclasses.replace(
                     result, reason=f"{result.reason}; the session is lost, the next call starts a new one"
                 )
-            result = read_result(report, data)
+            result = read_result(ending, data)
             self._calls += 1
-            return dataclasses.replace(result, reason=self._remarks(report, result.reason))
+            return dataclasses.replace(result, reason=self._remarks(ending, result.reason))
 
     def close(self) -> None:
         with self._lock:
             self._leave()
 
-    def _remarks(self, report: FinalReport, reason: str) -> str:
+    def _remarks(self, ending: FinalEnding, reason: str) -> str:
         remarks = [reason] if reason else []
-        if report["fresh"] and self._calls > 1:
+        if ending["fresh"] and self._calls > 1:
             remarks.append("the session had ended since the last call: this call ran in a new one")
-        if not report["alive"]:
+        if not ending["alive"]:
             remarks.append("the session has ended: its variables are lost, and the next call starts a new one")
             self._calls = 0
         return "; ".join(remarks)

@@ -10,7 +10,7 @@ from typing import Any
 
 from agentrl import Output, SandboxFault
 from agentrl_sandboxes.inside import frames
-from agentrl_sandboxes.inside.messages import FinalReport, Job, Task
+from agentrl_sandboxes.inside.messages import FinalEnding, Job, Task
 
 _CHUNK = 2**18
 _GRACE_S = 60.0  # a supervisor that is this late, on top of the program's own time, is lost
@@ -32,7 +32,7 @@ class Supervisor:
 
     def run(
         self, job: Job, task: Task, payload: bytes = b"", on_output: Output | None = None
-    ) -> tuple[FinalReport, bytes]:
+    ) -> tuple[FinalEnding, bytes]:
         """Do a job: how it ended, and the kept output.
 
         `job` is for the supervisor; `task`, and the payload (files, or standard input), only for the program.
@@ -49,9 +49,9 @@ class Supervisor:
                 pending = self._exchange(pending, deadline)
                 answer, data = self._receive()
                 if "chunk" not in answer:
-                    report: FinalReport = answer
-                    self.reusable = not pending and not report.get("last", False)
-                    return report, data
+                    ending: FinalEnding = answer
+                    self.reusable = not pending and not ending.get("last", False)
+                    return ending, data
                 if on_output is not None:
                     on_output(answer["chunk"], data)
         except TimeoutError as error:

@@ -1,4 +1,4 @@
-"""What a sandbox enforces, as seen by a probe that runs inside it like any program."""
+"""What a sandbox enforces, as seen by a program of ours that runs inside it like any other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentrl import Sandbox, SandboxFault
 
-_PROBE = """
+_INSPECT = """
 import json, os
 status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines() if ":" in line)
 names = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -21,7 +21,7 @@ print(json.dumps({
 
 
 @dataclass(frozen=True)
-class Probe:
+class Inspection:
     """What a program in a sandbox sees of itself."""
 
     namespaces: dict[str, str]
@@ -42,14 +42,14 @@ class Probe:
         return "none" if self.interfaces == ["lo"] else ", ".join(self.interfaces)
 
 
-def probe(sandbox: Sandbox) -> Probe:
-    """Run it. Raises SandboxFault when it fails."""
-    result = sandbox.python(_PROBE)
+def inspect_inside(sandbox: Sandbox) -> Inspection:
+    """Run that program. Raises SandboxFault when it fails."""
+    result = sandbox.python(_INSPECT)
     if not result.ok:
         raise SandboxFault(f"a sandbox could not be measured: {result.status}, {result.stderr.text[-300:]}")
     facts = json.loads(result.stdout.head + result.stdout.tail)
     status = facts["status"]
-    return Probe(
+    return Inspection(
         namespaces=facts["namespaces"],
         capabilities=status["CapEff"],
         no_new_privileges=status["NoNewPrivs"] == "1",
