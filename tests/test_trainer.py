@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -9,50 +10,77 @@ import pytest
 import torch
 
 from agentrl import (
+    COLUMNS,
+    Batch,
+    Columns,
     Completion,
     ConfigError,
     DataError,
     Dialogue,
+    Group,
+    Loss,
     Message,
+    Model,
     Outcome,
     PolicyFault,
     RecordError,
     Sampling,
+    SavedCodec,
+    Scheduled,
+    Scope,
+    Seed,
     Spec,
     Task,
+    Trainer,
     Trajectory,
     Turn,
+    Updates,
     default_host,
+    relation,
     training_rows,
 )
 from agentrl_plugins.losses.nll import NLL
 from agentrl_plugins.losses.ppo import PPO
-from agentrl_plugins.models.pretrained import pretrained
+from agentrl_plugins.models import pretrained as pretrained_plugin
 from agentrl_plugins.models.ragged import CausalRows
 from agentrl_plugins.models.tiny import tiny
 from agentrl_plugins.policies.transformers_policy import TransformersPolicy
 from agentrl_plugins.trainers.kernels import BlockCausal, set_gradient_products, speed_up_norms
 from agentrl_plugins.trainers.packed_trainer import PackedTrainer
-from agentrl_plugins.trainers.scoring import score
+from agentrl_plugins.trainers.scoring import score as score_rows
+from agentrl_plugins.trainers.workers import Workers
 
 TEXTS = [f"You arrive at {place} {i}. On it you see nothing." for place in ("shelf", "drawer") for i in range(9)]
 
 
 def fresh(seed=0, **settings):
     size = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "head_width": 8, "vocabulary": 300, "init_std": 0.2}
-    return tiny(TEXTS, seed, **size | {"max_context": 512} | settings)
+    return tiny(TEXTS, seed, SavedCodec(), **size | {"max_context": 512} | settings)
 
 
-async def _play(policy, member, turns, window):
+def pretrained(seed=0, **settings):
+    return pretrained_plugin.pretrained(seed, SavedCodec(), **settings)
+
+
+def trainer_of(model, loss, seed=0, updates=10, columns=COLUMNS, **settings):
+    return PackedTrainer(model, loss, seed, updates, columns, **settings)
+
+
+def score(model, rows, microbatch_tokens=2048):
+    return score_rows(model.module, rows, microbatch_tokens, Workers(1))
+
+
+async def _play(model, policy, member, turns, window):
     random = np.random.default_rng(member)
-    messages, made = (), []
+    messages, made, last = (), [], None
     for turn in range(turns):
         observation = " ".join(TEXTS[i] for i in random.integers(0, len(TEXTS), int(random.integers(1, 4))))
         messages += (Message("user", observation),)
         shown = messages if window is None else messages[-2 * window - 1 :]
-        said = await policy.act(Dialogue(shown, f"k{member}", 100 * member + turn))
+        prompt = model.codec.prompt(shown, after=last)
+        last = said = await policy.act(Dialogue(shown, f"k{member}", 100 * member + turn, prompt))
         messages += (Message("assistant", said.text, said),)
-        made.append(Turn(observation, said, said.text, 0.0, observation))
+        made.append(Turn(observation, said, said.text, 0.0, observation, relation=prompt.relation, kept=prompt.kept))
     return Trajectory(tuple(made), Task("train", member // 2), f"g{member // 2}", Outcome.TERMINATED, member % 2)
 
 
@@ -60,9 +88,15 @@ def play(model, members=6, *, window=None, **settings):
     policy = TransformersPolicy(model, max_tokens=6, **settings)
 
     async def everyone():
-        return await asyncio.gather(*(_play(policy, member, 2 + member % 3, window) for member in range(members)))
+        return await asyncio.gather(
+            *(_play(model, policy, member, 2 + member % 3, window) for member in range(members))
+        )
 
     return asyncio.run(everyone())
+
+
+def scope_of(model):
+    return Scope({Model: model, Loss: PPO(), Seed: Seed(0), Updates: Updates(5), Columns: Columns(COLUMNS)})
 
 
 def random_advantages(trajectories, seed=0):
@@ -75,7 +109,7 @@ def bandit(*completions, advantage_of=None):
     for number, (prompt, ids, logprobs) in enumerate(completions):
         said = Completion("", np.array(prompt, np.int32), np.array(ids, np.int32), np.array(logprobs, np.float32),
                           versions=np.zeros(len(ids), np.int32))  # fmt: skip
-        turn = Turn("o", said, "", 0.0, "o")
+        turn = Turn("o", said, "", 0.0, "o", relation=relation(None, said.prompt_ids)[0])
         made.append(Trajectory((turn,), Task("train", 0), "g", Outcome.TERMINATED, number))
     return made
 
@@ -84,7 +118,7 @@ def gradient_of(trainer, trajectories, advantages):
     """What an update would step with; the weights stay."""
     caught = []
     trainer._optimizer.step = lambda sums, *_: (caught.append([g.clone() for g in sums]), (0.0, 0.0))[1]
-    trainer.update(trajectories, advantages)
+    trainer.train(trajectories, advantages)
     (gradient,) = caught
     return torch.cat([part.flatten() for part in gradient])
 
@@ -131,7 +165,7 @@ def test_with_the_same_weights_trainer_and_engine_give_the_same_logprobs(model, 
     for row, logprobs in zip(rows, score(model, rows), strict=True):
         assert np.abs(logprobs - row.logprobs).max() < 1e-4
         assert not logprobs[~row.sampled].any()
-    metrics = PackedTrainer(model, PPO(), learning_rate=1e-9).update(played, random_advantages(played))
+    metrics = trainer_of(model, PPO(), learning_rate=1e-9).train(played, random_advantages(played))
     assert metrics["logprob_gap"] <= metrics["logprob_gap_max"] < 1e-4
     assert metrics["ratio"] == pytest.approx(1.0, abs=1e-4)
 
@@ -153,7 +187,7 @@ def test_the_gradient_is_that_of_a_plain_forward_pass_over_sampled_tokens_alone(
         for parameter in model.module.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=shift)
     expected = plain_gradient(copy.deepcopy(model), trajectories, advantages, PPO(), aggregation)
-    trainer = PackedTrainer(model, PPO(dual_clip=None, aggregation=aggregation))
+    trainer = trainer_of(model, PPO(dual_clip=None, aggregation=aggregation))
     found = gradient_of(trainer, trajectories, advantages)
     assert (found - expected).norm() < 1e-5 * expected.norm()
 
@@ -162,7 +196,7 @@ def test_the_gradient_is_that_of_a_plain_forward_pass_over_sampled_tokens_alone(
 def test_microbatches_do_not_change_the_gradient(model, trajectories, loss):
     advantages = random_advantages(trajectories)
     gradients = [
-        gradient_of(PackedTrainer(model, loss, microbatch_tokens=budget), trajectories, advantages)
+        gradient_of(trainer_of(model, loss, microbatch_tokens=budget), trajectories, advantages)
         for budget in (1, 200, 100_000)
     ]
     for other in gradients[1:]:
@@ -173,8 +207,8 @@ def test_the_number_of_workers_does_not_change_a_bit(trajectories):
     found = []
     for workers in (1, 2, 3):
         model = fresh()
-        trainer = PackedTrainer(model, PPO(), microbatch_tokens=150, workers=workers, optimizer="muon")
-        trainer.update(trajectories, random_advantages(trajectories))
+        trainer = trainer_of(model, PPO(), microbatch_tokens=150, workers=workers, optimizer="muon")
+        trainer.train(trajectories, random_advantages(trajectories))
         trainer.close()
         found.append(weights_of(model))
     assert torch.equal(found[0], found[1])
@@ -184,7 +218,7 @@ def test_the_number_of_workers_does_not_change_a_bit(trajectories):
 def test_a_growing_context_is_one_row_and_a_window_several_with_every_sampled_token_trained_once(model):
     for window in (None, 1):
         played = play(model, 6, window=window)
-        metrics = PackedTrainer(model, PPO(), learning_rate=1e-9).update(played, random_advantages(played))
+        metrics = trainer_of(model, PPO(), learning_rate=1e-9).train(played, random_advantages(played))
         rows = training_rows(played, random_advantages(played))
         assert metrics["rows"] == len(rows)
         assert (metrics["rows"] == len(played)) == (window is None)
@@ -195,41 +229,41 @@ def test_a_growing_context_is_one_row_and_a_window_several_with_every_sampled_to
 def test_rows_without_advantage_are_left_out_of_the_forward_pass_but_count_in_the_mean(model, trajectories):
     advantages = random_advantages(trajectories)
     half = [a if i % 2 else np.zeros_like(a) for i, a in enumerate(advantages)]
-    trainer = PackedTrainer(model, PPO(aggregation="trajectory"), learning_rate=1e-9)
-    metrics = trainer.update(trajectories, half)
+    trainer = trainer_of(model, PPO(aggregation="trajectory"), learning_rate=1e-9)
+    metrics = trainer.train(trajectories, half)
     assert metrics["rows_skipped"] == 3
     assert metrics["ratio"] == pytest.approx(1.0, abs=1e-4)
     found = gradient_of(trainer, trajectories, half)
     odd = gradient_of(trainer, trajectories[1::2], advantages[1::2])
     assert (2 * found - odd).norm() < 1e-5 * odd.norm()
-    assert PackedTrainer(model, NLL()).update(trajectories, half)["rows_skipped"] == 0
+    assert trainer_of(model, NLL()).train(trajectories, half)["rows_skipped"] == 0
 
 
 def test_an_update_without_any_advantage_changes_nothing(trajectories):
     model = fresh()
     before = weights_of(model)
-    metrics = PackedTrainer(model, PPO()).update(trajectories, [np.zeros(len(t.turns)) for t in trajectories])
+    metrics = trainer_of(model, PPO()).train(trajectories, [np.zeros(len(t.turns)) for t in trajectories])
     assert metrics["steps"] == metrics["tokens"] == 0
     assert torch.equal(weights_of(model), before)
 
 
 def test_failed_and_empty_trajectories_are_refused(model, trajectories):
-    trainer = PackedTrainer(model, PPO())
+    trainer = trainer_of(model, PPO())
     first = trajectories[0]
     failed = Trajectory(first.turns, first.task, first.group, Outcome.ENV_ERROR)
     with pytest.raises(DataError, match="never trained on"):
-        trainer.update([failed], [np.ones(len(first.turns))])
+        trainer.train([failed], [np.ones(len(first.turns))])
     silent = Trajectory((Turn("o", Completion("hi"), "hi", 0.0, "o"),), first.task, "g", Outcome.TERMINATED)
-    with pytest.raises(DataError, match="needs an encoder"):
-        trainer.update([silent], [np.ones(1)])
+    with pytest.raises(DataError, match="what was played needs a model with a codec"):
+        trainer.train([silent], [np.ones(1)])
     with pytest.raises(DataError, match="one token"):
-        trainer.update(bandit(([], [5], [-1.0])), [np.ones(1)])
+        trainer.train(bandit(([], [5], [-1.0])), [np.ones(1)])
 
 
 def test_greedily_chosen_tokens_are_refused(model):
     played = play(model, 2, temperature=0.0)
     with pytest.raises(DataError, match="temperature above 0"):
-        PackedTrainer(model, PPO()).update(played, random_advantages(played))
+        trainer_of(model, PPO()).train(played, random_advantages(played))
 
 
 def test_a_sampled_token_keeps_its_probability_when_the_filter_would_now_remove_it(model):
@@ -240,7 +274,7 @@ def test_a_sampled_token_keeps_its_probability_when_the_filter_would_now_remove_
     odd = Completion("", said.prompt_ids, np.array([rare], np.int32), said.logprobs, versions=said.versions,
                      sampling=Sampling(1.0, 0.5, 3))  # fmt: skip
     moved = Trajectory((Turn("o", odd, "", 0.0, "o"),), trajectory.task, "g", Outcome.TERMINATED)
-    metrics = PackedTrainer(model, PPO(entropy_weight=0.1), learning_rate=1e-9).update([moved], [np.ones(1)])
+    metrics = trainer_of(model, PPO(entropy_weight=Scheduled(0.1)), learning_rate=1e-9).train([moved], [np.ones(1)])
     assert math.isfinite(metrics["loss"])
     (logprobs,) = score(model, training_rows([moved], [np.ones(1)]))
     assert -15 < logprobs[-1] < 0
@@ -257,32 +291,32 @@ def test_saved_and_loaded_in_the_middle_the_weights_are_the_same_bit_by_bit(traj
     settings = settings | {"learning_rate": 1e-2}
     loss = PPO(reference_weight=0.1 if "reference" in settings else 0.0)
     whole, first = fresh(), fresh()
-    trainer, before = PackedTrainer(whole, loss, 3, **settings), PackedTrainer(first, loss, 3, **settings)
+    trainer, before = trainer_of(whole, loss, 3, **settings), trainer_of(first, loss, 3, **settings)
     for update in range(4):
-        trainer.update(trajectories, random_advantages(trajectories, update))
+        trainer.train(trajectories, random_advantages(trajectories, update))
         if update < 2:
-            before.update(trajectories, random_advantages(trajectories, update))
-    first.save(tmp_path / "model")
+            before.train(trajectories, random_advantages(trajectories, update))
+    first.write(tmp_path / "model")
     before.save(tmp_path / "trainer")
     second = fresh(seed=1)
-    second.load(tmp_path / "model")
-    after = PackedTrainer(second, loss, 99, **settings)
+    second.read(tmp_path / "model")
+    after = trainer_of(second, loss, 99, **settings)
     after.load(tmp_path / "trainer")
     for update in (2, 3):
-        after.update(trajectories, random_advantages(trajectories, update))
+        after.train(trajectories, random_advantages(trajectories, update))
     assert torch.equal(weights_of(second), weights_of(whole))
     assert not torch.equal(weights_of(second), weights_of(first))
 
 
 def test_a_damaged_or_foreign_state_is_refused(model, tmp_path):
-    trainer = PackedTrainer(model, PPO())
+    trainer = trainer_of(model, PPO())
     trainer.save(tmp_path / "good")
     with pytest.raises(RecordError, match="no state of this trainer"):
         trainer.load(tmp_path / "nowhere")
     with pytest.raises(RecordError, match="another optimiser"):
-        PackedTrainer(model, PPO(), optimizer="muon").load(tmp_path / "good")
+        trainer_of(model, PPO(), optimizer="muon").load(tmp_path / "good")
     with pytest.raises(RecordError, match="another optimiser"):
-        PackedTrainer(fresh(width=16), PPO()).load(tmp_path / "good")
+        trainer_of(fresh(width=16), PPO()).load(tmp_path / "good")
     content = (tmp_path / "good" / "trainer.pt").read_bytes()
     (tmp_path / "good" / "trainer.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(RecordError, match="no state of this trainer"):
@@ -293,14 +327,14 @@ def test_a_damaged_or_foreign_state_is_refused(model, tmp_path):
 def test_a_loss_that_is_not_finite_is_an_error_and_leaves_the_weights(trajectories, workers):
     model = fresh()
     before = weights_of(model)
-    trainer = PackedTrainer(model, PPO(), workers=workers, microbatch_tokens=100)
+    trainer = trainer_of(model, PPO(), workers=workers, microbatch_tokens=100)
     with pytest.raises(PolicyFault, match="gradient is not finite"):
-        trainer.update(trajectories, [a * 1e37 for a in random_advantages(trajectories)])
+        trainer.train(trajectories, [a * 1e37 for a in random_advantages(trajectories)])
     assert torch.equal(weights_of(model), before)
     with torch.no_grad():
         model.module.lm_head.weight[3, 3] = torch.nan
     with pytest.raises(PolicyFault, match="the loss is nan on trajectories"):
-        trainer.update(trajectories, random_advantages(trajectories))
+        trainer.train(trajectories, random_advantages(trajectories))
     assert (weights_of(model) != before).sum() == 1
     trainer.close()
     trainer.close()
@@ -310,8 +344,8 @@ def test_the_reference_stays_where_training_began_and_holds_the_policy_back(traj
     drift = {}
     for weight in (0.0, 10.0):
         model = fresh()
-        trainer = PackedTrainer(model, PPO(reference_weight=weight), learning_rate=3e-3, reference="initial")
-        seen = [trainer.update(trajectories, random_advantages(trajectories))["reference_kl"] for _ in range(8)]
+        trainer = trainer_of(model, PPO(reference_weight=weight), learning_rate=3e-3, reference="initial")
+        seen = [trainer.train(trajectories, random_advantages(trajectories))["reference_kl"] for _ in range(8)]
         assert seen[0] == pytest.approx(0.0, abs=1e-6)
         drift[weight] = seen[-1]
     assert drift[10.0] < 0.5 * drift[0.0]
@@ -319,15 +353,15 @@ def test_the_reference_stays_where_training_began_and_holds_the_policy_back(traj
 
 def test_a_loss_that_needs_a_reference_says_what_to_do_when_there_is_none(model, trajectories):
     with pytest.raises(DataError, match='reference = "initial"'):
-        PackedTrainer(model, PPO(reference_weight=0.1)).update(trajectories, random_advantages(trajectories))
+        trainer_of(model, PPO(reference_weight=0.1)).train(trajectories, random_advantages(trajectories))
 
 
 def test_with_lora_only_the_adapter_is_trained_and_the_base_is_the_reference(tmp_path, trajectories):
-    fresh().save(tmp_path / "base")
+    fresh().write(tmp_path / "base")
     model = pretrained(0, path=str(tmp_path / "base"), lora_rank=4)
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
-    trainer = PackedTrainer(model, PPO(reference_weight=0.1), learning_rate=1e-2, reference="initial")
-    seen = [trainer.update(trajectories, random_advantages(trajectories))["reference_kl"] for _ in range(3)]
+    trainer = trainer_of(model, PPO(reference_weight=0.1), learning_rate=1e-2, reference="initial")
+    seen = [trainer.train(trajectories, random_advantages(trajectories))["reference_kl"] for _ in range(3)]
     changed = {name for name, value in model.module.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all("lora_" in name for name in changed)
@@ -341,9 +375,9 @@ def test_bfloat16_weights_move_at_learning_rates_that_they_could_not_add_up(traj
     model = fresh()
     model.module.to(torch.bfloat16)
     before = weights_of(model)
-    trainer = PackedTrainer(model, PPO(), learning_rate=2e-6)
+    trainer = trainer_of(model, PPO(), learning_rate=2e-6)
     for update in range(60):
-        metrics = trainer.update(trajectories, random_advantages(trajectories))
+        metrics = trainer.train(trajectories, random_advantages(trajectories))
         assert math.isfinite(metrics["loss"])
         if update == 30:
             trainer.save(tmp_path / "trainer")
@@ -354,7 +388,7 @@ def test_bfloat16_weights_move_at_learning_rates_that_they_could_not_add_up(traj
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_ppo_raises_the_probability_of_the_rewarded_token(optimizer):
     model = fresh(init_std=0.05)
-    trainer = PackedTrainer(model, PPO(), optimizer=optimizer, learning_rate=1e-2, minibatches=2, epochs=2)
+    trainer = trainer_of(model, PPO(), optimizer=optimizer, learning_rate=1e-2, minibatches=2, epochs=2)
     random, prompt, wanted = np.random.default_rng(0), [5, 6, 7], 42
     chances = []
     for _ in range(30):
@@ -366,15 +400,15 @@ def test_ppo_raises_the_probability_of_the_rewarded_token(optimizer):
         drawn = random.choice(len(logprobs), 64, p=probabilities)
         played = bandit(*((prompt, [token], [np.log(probabilities[token])]) for token in drawn))
         rewards = (drawn == wanted).astype(float)
-        trainer.update(played, [np.array([reward - rewards.mean()]) for reward in rewards])
+        trainer.train(played, [np.array([reward - rewards.mean()]) for reward in rewards])
     assert chances[0] < 0.02
     assert chances[-1] > 0.5
 
 
 def test_cloning_overfits_a_few_rows_and_observations_when_asked(trajectories):
     model = fresh()
-    trainer = PackedTrainer(model, NLL(observations=1.0), optimizer="muon", learning_rate=1e-2, minibatch_tokens=60)
-    seen = [trainer.update(trajectories[:3], random_advantages(trajectories[:3])) for _ in range(25)]
+    trainer = trainer_of(model, NLL(observations=1.0), optimizer="muon", learning_rate=1e-2, minibatch_tokens=60)
+    seen = [trainer.train(trajectories[:3], random_advantages(trajectories[:3])) for _ in range(25)]
     assert seen[0]["loss"] > 2
     assert seen[-1]["nll_sampled"] + seen[-1]["nll_observed"] < 0.15
     assert seen[0]["steps"] > 1
@@ -382,23 +416,175 @@ def test_cloning_overfits_a_few_rows_and_observations_when_asked(trajectories):
 
 def test_the_learning_rate_warms_up_and_decays_in_units_of_updates(trajectories):
     settings = {"schedule": "linear", "warmup_updates": 2.0, "total_updates": 6, "learning_rate": 1.0}
-    trainer = PackedTrainer(fresh(), PPO(), clip_norm=1e-6, **settings)
-    rates = [trainer.update(trajectories, random_advantages(trajectories))["learning_rate"] for _ in range(7)]
+    trainer = trainer_of(fresh(), PPO(), clip_norm=1e-6, **settings)
+    rates = [trainer.train(trajectories, random_advantages(trajectories))["learning_rate"] for _ in range(7)]
     assert rates == pytest.approx([0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0])
+
+
+def test_a_schedule_ends_with_its_stage_unless_told(trajectories):
+    trainer = trainer_of(fresh(), PPO(), updates=4, schedule="linear", learning_rate=1.0, clip_norm=1e-6)
+    rates = [trainer.train(trajectories, random_advantages(trajectories))["learning_rate"] for _ in range(4)]
+    assert rates == pytest.approx([1.0, 0.75, 0.5, 0.25])
 
 
 def test_bfloat16_products_change_the_gradient_in_the_third_digit_and_the_forward_pass_not_at_all(trajectories):
     model = fresh()
     advantages = random_advantages(trajectories)
-    exact = gradient_of(PackedTrainer(model, PPO()), trajectories, advantages)
+    exact = gradient_of(trainer_of(model, PPO()), trajectories, advantages)
     rows = training_rows(trajectories, advantages)
     before = score(model, rows)
-    short = gradient_of(PackedTrainer(model, PPO(), gradient_products="bfloat16"), trajectories, advantages)
+    short = gradient_of(trainer_of(model, PPO(), gradient_products="bfloat16"), trajectories, advantages)
     assert 0 < (short - exact).norm() < 0.01 * exact.norm()
     assert all(np.array_equal(a, b) for a, b in zip(before, score(model, rows), strict=True))
-    assert torch.equal(gradient_of(PackedTrainer(model, PPO()), trajectories, advantages), exact)
+    assert torch.equal(gradient_of(trainer_of(model, PPO()), trajectories, advantages), exact)
     assert set_gradient_products(model.module, torch.bfloat16) == 15
     assert set_gradient_products(model.module, torch.float32) == 0
+
+
+# --------------------------------------------------------------------------------------------------- what is trained
+
+
+def test_the_trainer_takes_a_batch_and_counts_what_it_scored(model, trajectories):
+    trainer = trainer_of(model, PPO(), learning_rate=1e-9)
+    assert isinstance(trainer, Trainer)
+    failed = dataclasses.replace(trajectories[0], attempt=7, outcome=Outcome.ENV_ERROR)
+    batch = Batch(0, (Group("g", 0, (failed, *trajectories)),))
+    metrics = asyncio.run(trainer.update(batch, random_advantages(trajectories)))
+    assert metrics["tokens_scored"] == sum(t.tokens for t in trajectories)
+    assert metrics["tokens_not_drawn"] == 0
+    assert metrics["row_tokens_ratio"] == pytest.approx(1.0)
+
+
+def test_row_tokens_are_compared_with_distinct_ones(model):
+    first, second = bandit(([5, 6, 7], [8, 9], [-1, -1]), ([5, 6, 7, 10, 11], [12], [-1]))
+    rewritten = dataclasses.replace(second.turns[0], relation="new", kept=3)
+    both = dataclasses.replace(first, turns=(first.turns[0], rewritten))
+    metrics = trainer_of(model, PPO(), learning_rate=1e-9).train([both], [np.ones(2)])
+    assert metrics["row_tokens_ratio"] == pytest.approx((5 + 6) / (5 + 2 + 1))
+
+
+def with_columns(trajectory, **columns):
+    """Every turn with the same function of its completion as columns."""
+    turns = (
+        dataclasses.replace(turn, columns={name: make(turn.completion) for name, make in columns.items()})
+        for turn in trajectory.turns
+    )
+    return dataclasses.replace(trajectory, turns=tuple(turns))
+
+
+def test_masked_tokens_are_context_and_weigh_nothing(model, trajectories):
+    advantages = random_advantages(trajectories)
+    half = [with_columns(t, mask=lambda said: np.arange(len(said.ids)) % 2 == 1) for t in trajectories]
+    trainer = trainer_of(model, PPO(), learning_rate=1e-9)
+    metrics = trainer.train(half, advantages)
+    kept = sum((len(turn.completion.ids) + 1) // 2 for t in trajectories for turn in t.turns)
+    assert metrics["tokens_scored"] == kept
+    per_token = [
+        [np.where(np.arange(len(turn.completion.ids)) % 2, 0.0, a) for turn, a in zip(t.turns, credit, strict=True)]
+        for t, credit in zip(trajectories, advantages, strict=True)
+    ]
+    masked, zeroed = gradient_of(trainer, half, advantages), gradient_of(trainer, trajectories, per_token)
+    everything = sum(t.tokens for t in trajectories)  # the mean runs over what is trained
+    assert (masked * kept / everything - zeroed).norm() < 1e-5 * zeroed.norm()
+
+
+def test_only_turns_of_trained_speakers_move_the_weights(model, trajectories):
+    trainer = trainer_of(model, PPO(aggregation="trajectory"), learning_rate=1e-9)
+    advantages = random_advantages(trajectories)
+    others = [
+        dataclasses.replace(t, turns=tuple(dataclasses.replace(turn, agent="user") for turn in t.turns))
+        for t in trajectories[:3]
+    ]
+    both = [*others, *trajectories[3:]]
+    wanted = gradient_of(trainer, trajectories[3:], advantages[3:])
+    assert torch.equal(gradient_of(trainer, both, advantages), wanted)
+    assert trainer.train(both, advantages, ("user", "agent"))["rows"] == 6
+    assert trainer.train(both, advantages, ("user",))["rows"] == 3
+
+
+def test_a_branch_is_trained_on_its_own_turns_only(model, trajectories):
+    parent = next(t for t in trajectories if len(t.turns) == 3)
+    child = dataclasses.replace(parent, parent=f"{parent.id}@2", inherited=2)
+    metrics = trainer_of(model, PPO(), learning_rate=1e-9).train([parent, child], random_advantages([parent, child]))
+    assert metrics["tokens_scored"] == parent.tokens + len(parent.turns[2].completion.ids)
+
+
+def test_references_that_the_turns_carry_are_taken(model, trajectories):
+    trainer = trainer_of(model, PPO(reference_weight=1.0), learning_rate=1e-9)
+    same = [with_columns(t, reference=lambda said: said.logprobs) for t in trajectories]
+    other = [with_columns(t, reference=lambda said: said.logprobs - 1) for t in trajectories]
+    assert trainer.train(same, random_advantages(same))["reference_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert trainer.train(other, random_advantages(other))["reference_kl"] == pytest.approx(math.exp(-1), abs=1e-3)
+
+
+class Weighted(NLL):
+    """Cloning with weights from a column, and the likeliest tokens of a teacher."""
+
+    needs = frozenset({"value", "old", "top:teacher_ids"})
+
+    def __call__(self, batch):
+        self.seen = batch
+        return (batch.weight * batch.columns["value"] * -batch.logprobs).sum(), {}
+
+
+def test_a_loss_gets_the_columns_it_needs_and_the_log_probs_of_a_teachers_ids(model, trajectories):
+    loss = Weighted()
+    given = [
+        with_columns(t, value=lambda _: 0.5, teacher_ids=lambda said: np.stack([said.ids, said.ids + 1], 1))
+        for t in trajectories
+    ]
+    trainer_of(model, loss, learning_rate=1e-9, microbatch_tokens=10**6).train(given, random_advantages(given))
+    batch = loss.seen
+    assert batch.columns["value"].unique().tolist() == [0.5]
+    assert batch.columns["teacher_ids"].shape == (len(batch.logprobs), 2)
+    torch.testing.assert_close(batch.top_logprobs[:, 0], batch.logprobs, atol=1e-5, rtol=0)
+    assert batch.top_logprobs.requires_grad
+    torch.testing.assert_close(batch.columns["old"], batch.logprobs.detach(), atol=1e-5, rtol=0)
+    with pytest.raises(DataError, match="the loss needs the column 'teacher_ids', and not every turn carries it"):
+        trainer_of(model, Weighted()).train([*given[:2], trajectories[2]], random_advantages(given[:3]))
+
+
+def test_a_loss_that_needs_a_column_nobody_declared_is_refused(model):
+    class Odd(NLL):
+        needs = frozenset({"valu"})
+
+    with pytest.raises(ConfigError, match="the loss needs the column 'valu'. Did you mean 'value'"):
+        trainer_of(model, Odd())
+
+
+# ------------------------------------------------------------------------------------------------- turns = k
+
+
+@pytest.mark.parametrize("window", [None, 1])
+@pytest.mark.parametrize("loss", [PPO(aggregation="trajectory"), NLL(observations=0.3)])
+def test_some_turns_of_each_trajectory_give_the_gradient_of_all_on_average(model, window, loss):
+    played = play(model, 4, window=window)
+    advantages = random_advantages(played)
+    whole = gradient_of(trainer_of(model, loss), played, advantages)
+    trainer = trainer_of(model, loss, turns=1)
+    drawn = [gradient_of(trainer, played, advantages) for _ in range(120)]
+    directions = [whole / whole.norm(), torch.randn(whole.shape, generator=torch.Generator().manual_seed(0))]
+    for direction in directions:
+        found = torch.stack([one @ direction for one in drawn])
+        error = found.std() / len(found) ** 0.5
+        assert error > 0
+        assert abs(found.mean() - whole @ direction) < 4 * error
+
+
+def test_as_many_turns_as_there_are_change_nothing(model):
+    played = play(model, 4, window=1)
+    advantages = random_advantages(played)
+    one, other = (gradient_of(trainer_of(model, PPO(), turns=turns), played, advantages) for turns in (None, 9))
+    assert torch.equal(one, other)
+
+
+def test_turns_that_were_not_drawn_are_counted_and_their_rows_left_out(model):
+    played = play(model, 6, window=0)
+    metrics = trainer_of(model, PPO(), turns=1, learning_rate=1e-9).train(played, random_advantages(played))
+    assert metrics["tokens_scored"] + metrics["tokens_not_drawn"] == sum(t.tokens for t in played)
+    assert metrics["tokens_not_drawn"] > 0
+    rows = training_rows(played, random_advantages(played))
+    assert metrics["tokens"] < 0.7 * sum(len(row.ids) for row in rows)
 
 
 @pytest.mark.parametrize("lengths", [[1], [63, 64, 65], [200, 3, 130, 129, 1, 50]])
@@ -439,7 +625,7 @@ def test_the_norm_kernel_is_installed_once_where_its_numbers_are_the_same():
     [
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"minibatches": 2, "minibatch_tokens": 100}, "not both"),
-        ({"schedule": "linear"}, "total_updates"),
+        ({"turns": 0}, "turns"),
         ({"epochs": 0}, "epochs"),
         ({"workers": -1}, "workers"),
         ({"optimizer": "sgd"}, "optimizer"),
@@ -447,10 +633,10 @@ def test_the_norm_kernel_is_installed_once_where_its_numbers_are_the_same():
 )
 def test_settings_that_make_no_sense_are_refused_by_name(model, wrong, match):
     with pytest.raises(ConfigError, match=match):
-        default_host().build(Spec("trainer", "packed", wrong), model=model, loss=PPO(), seed=0)
+        default_host().build(Spec("trainer", "packed", wrong), scope_of(model))
 
 
 def test_a_table_is_no_model_for_this_trainer():
     table = default_host().build(Spec("model", "table", {}))
     with pytest.raises(ConfigError, match="language model"):
-        PackedTrainer(table, PPO())
+        trainer_of(table, PPO())

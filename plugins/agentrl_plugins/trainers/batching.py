@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
@@ -89,7 +90,8 @@ def microbatches(rows: Sequence[Row], budget: int, unit: Unit = "token") -> list
 def drawn_turns(rows: Sequence[Row], turns: int | None, random: np.random.Generator) -> list[Logprobs | None]:
     """Per row float32 [L]: T / k where a token's turn is among the k drawn of its trajectory's T turns, else 0.
 
-    None for every row where `turns` is None. The sum over drawn turns estimates that over all of them without bias.
+    Tokens that nobody sampled count where a turn of their row is drawn, by 1 / (the chance of that). None for every
+    row where `turns` is None. The sum over drawn turns estimates that over all of them without bias.
     """
     if turns is None:
         return [None] * len(rows)
@@ -105,7 +107,9 @@ def drawn_turns(rows: Sequence[Row], turns: int | None, random: np.random.Genera
     for row in rows:
         factor = factors[row.trajectory]
         share = np.array([factor.get(int(turn), 0.0) for turn in row.turn], np.float32)
-        shares.append(np.where(row.sampled, share, np.float32(1.0 if share.any() else 0.0)))
+        total, own = len(all_turns[row.trajectory]), len(np.unique(row.turn[row.sampled]))
+        missed = math.comb(total - own, len(factor)) / math.comb(total, len(factor))
+        shares.append(np.where(row.sampled, share, np.float32(1 / (1 - missed) if share.any() else 0.0)))
     return shares
 
 

@@ -262,7 +262,16 @@ class PackedTrainer:
         return Piece(gradients, value, metrics, *measures(pack, batch, result))
 
     def _extras(self, rows: Sequence[Row], shares: Sequence[Logprobs | None]) -> list[Extra]:
-        """What rows need besides themselves: reference and old log-probs, and which of their turns were drawn."""
+        """What rows need besides themselves: reference and old log-probs, and which of their turns were drawn.
+
+        Raises DataError for a column that the loss needs and that a row lacks.
+        """
+        for column in self._columns:
+            if column.name != "reference" and not all(column.name in row.columns for row in rows):
+                raise DataError(
+                    f"the loss needs the column {column.name!r}, and not every turn carries it; add the judge, credit or "
+                    "trainer that writes it"
+                )
         reference = self._references(rows)
         old = (
             score(self._language.module, rows, self._budget(rows), self._workers) if "old" in self.loss.needs else None
