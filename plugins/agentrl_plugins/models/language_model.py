@@ -107,16 +107,16 @@ class LanguageModel:
 
     async def publish(self, update: int, via: type[Shared] | type[Folder] | type[Stream]) -> Weights:
         """Shared: engines of this process read the module itself. Folder: a new one in RAM, where there is RAM to mount."""
+        if via not in (Shared, Folder):
+            raise ConfigError(f"this model hands its weights out as Shared or Folder, not as {via.__name__}")
         self.version = dataclasses.replace(self.version, update=update)
         if via is Shared:
             return Weights(self.version, Shared(self))
-        if via is Folder:
-            ram = Path("/dev/shm")
-            parent = ram if os.access(ram, os.W_OK) else None
-            folder = Path(tempfile.mkdtemp(prefix=f"weights-{update}-", dir=parent))
-            await self.save(folder)
-            return Weights(self.version, Folder(folder))
-        raise ConfigError(f"this model hands its weights out as Shared or Folder, not as {via.__name__}")
+        ram = Path("/dev/shm")
+        parent = ram if os.access(ram, os.W_OK) else None
+        folder = Path(tempfile.mkdtemp(prefix=f"weights-{update}-", dir=parent))
+        await self.save(folder)
+        return Weights(self.version, Folder(folder))
 
     async def score(
         self,
