@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import agentrl
 from agentrl import Message, Turn
 
 
 @agentrl.hookimpl
-def register_contexts(register: Any) -> None:
+def register_contexts(register: agentrl.Register) -> None:
     register("full", full)
 
 
@@ -20,9 +20,9 @@ def full(
     observation: str,
     previous: tuple[Message, ...],
     *,
-    system: bool = True,
+    system: Annotated[bool, "show the world's instructions; a model trained on this world alone needs none"] = True,
 ) -> tuple[Message, ...]:
-    """All turns so far. `system = false` leaves the world's instructions out (a model trained on this world alone)."""
+    """All turns so far."""
     if not previous:
         head = (Message("system", instructions),) if system and instructions else ()
         return (*head, Message("user", observation))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated
 
 import agentrl
 from agentrl import Reading
@@ -12,7 +12,7 @@ _ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
 
 
 @agentrl.hookimpl
-def register_dialects(register: Any) -> None:
+def register_dialects(register: agentrl.Register) -> None:
     register("tags", Tags)
 
 
@@ -21,13 +21,15 @@ class Tags:
 
     >>> Tags().read("<think>far</think><action>go to shelf 1</action>").action
     'go to shelf 1'
-    >>> Tags().read("go to shelf 1")
-    Reading(action='', invalid='no <action>…</action> in the completion')
+    >>> Tags().read("go to shelf 1").invalid
+    'no <action>…</action> in the completion'
     """
 
     stop: tuple[str, ...] = ("</action>",)
 
-    def __init__(self, *, require_think: bool = True) -> None:
+    def __init__(
+        self, *, require_think: Annotated[bool, "refuse an action without reasoning before it"] = True
+    ) -> None:
         self.require_think = require_think
         think = "First reason inside <think> </think>, then give" if require_think else "Give"
         self.instructions = f"{think} exactly one action inside <action> </action>."
