@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ FILE = "table.json"
 
 
 @agentrl.hookimpl
-def register_models(register: Any) -> None:
+def register_models(register: agentrl.Register) -> None:
     register("table", Table)
 
 
