@@ -1,4 +1,4 @@
-"""Batching: every token once, weights that sum to one, micro-batches within their budget."""
+"""Batching: every token once, weights that sum to one, micro-batches within their budget, turns drawn without bias."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl import Row, Sampling
-from agentrl_plugins.trainers.batching import microbatches, minibatches, scored, token_weights
+from agentrl_plugins.trainers.batching import drawn_turns, microbatches, minibatches, scored, token_weights
 
 shapes = st.lists(
     st.tuples(st.integers(2, 300), st.integers(0, 4), st.integers(0, 2), st.sampled_from([1.0, 0.7])),
@@ -20,7 +20,7 @@ def row(length, trajectory=0, group="g", temperature=1.0, sampled=1):
     mask[length - sampled :] = True
     zeros = np.zeros(length, np.float32)
     turn = np.where(mask, 0, -1).astype(np.int32)
-    return Row(np.zeros(length, np.int32), mask, zeros, zeros, turn, None, trajectory, group, Sampling(temperature))
+    return Row(np.zeros(length, np.int32), mask, zeros, zeros, turn, trajectory, group, Sampling(temperature))
 
 
 def rows_of(shape):
@@ -66,6 +66,45 @@ def test_microbatches_hold_every_row_once_within_the_budget_and_with_one_samplin
     for part in parts:
         assert len(part) == 1 or sum(len(rows[i].ids) for i in part) <= budget
         assert len({rows[i].sampling for i in part}) == 1
+
+
+@given(shapes, st.integers(16, 400))
+@settings(deadline=None, max_examples=60)
+def test_a_trajectory_that_is_a_unit_is_never_cut(shape, budget):
+    rows = [row(length, 10 * group + number, f"g{group}") for length, number, group, _ in shape]
+    parts = microbatches(rows, budget, "trajectory")
+    assert sorted(i for part in parts for i in part) == list(range(len(rows)))
+    for part in parts:
+        units = {rows[i].trajectory for i in part}
+        assert {i for i in range(len(rows)) if rows[i].trajectory in units} == set(part)
+        assert len(units) == 1 or sum(len(rows[i].ids) for i in part) <= budget
+
+
+def turns_of(trajectory, *turns):
+    """A row of two tokens for each turn and one that nobody sampled before it."""
+    turn = np.concatenate([[-1, one, one] for one in turns]).astype(np.int32)
+    zeros = np.zeros(len(turn), np.float32)
+    return Row(np.zeros(len(turn), np.int32), turn >= 0, zeros, zeros, turn, trajectory, "g", Sampling())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_drawn_turns_weigh_every_token_once_on_average(count):
+    rows = [turns_of(0, 0), turns_of(0, 1, 2), turns_of(0, 3, 4), turns_of(1, 0), turns_of(1, 1)]
+    random = np.random.default_rng(0)
+    drawn = [np.concatenate(drawn_turns(rows, count, random)) for _ in range(2000)]
+    error = np.std(drawn, 0) / len(drawn) ** 0.5
+    assert (np.abs(np.mean(drawn, 0) - 1) <= 4 * error + 1e-6).all()
+
+
+def test_so_many_turns_of_each_trajectory_are_drawn_whatever_its_rows():
+    rows = [turns_of(0, 0), turns_of(0, 1, 2), turns_of(1, 0, 1), turns_of(2, 5)]
+    shares = drawn_turns(rows, 2, np.random.default_rng(0))
+    for trajectory, whole, expected in ((0, 3, 2), (1, 2, 2), (2, 1, 1)):
+        own = [(r, s) for r, s in zip(rows, shares, strict=True) if r.trajectory == trajectory]
+        turns = {int(t) for r, s in own for t in r.turn[r.sampled & (s > 0)]}
+        assert len(turns) == expected
+        assert {float(s) for r, share in own for s in share[r.sampled]} <= {0.0, np.float32(whole / expected)}
+    assert drawn_turns(rows, None, np.random.default_rng(0)) == [None] * 4
 
 
 def test_microbatches_cost_about_the_same():

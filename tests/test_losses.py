@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentrl import ConfigError, LossBatch, Spec, default_host
+from agentrl import ConfigError, Loss, LossBatch, Scheduled, Spec, default_host
 from agentrl_plugins.losses.nll import NLL
 from agentrl_plugins.losses.ppo import PPO, k3
 
@@ -32,6 +32,8 @@ def batch(logprobs, behaviour, advantages, *, weight=None, reference=None, entro
         sampled=tensor([True] * count if sampled is None else sampled, torch.bool),
         trajectory=torch.zeros(count, dtype=torch.int64),
         turn=torch.zeros(count, dtype=torch.int64),
+        row=torch.zeros(count, dtype=torch.int64),
+        group=torch.zeros(count, dtype=torch.int64),
     )
 
 
@@ -99,10 +101,11 @@ def test_k3_estimates_the_divergence_between_two_distributions():
 
 
 def test_reference_and_entropy_terms_are_asked_for_and_weighed():
-    loss = PPO(reference_weight=0.5, entropy_weight=0.1)
-    assert loss.needs == {"reference", "entropy"}
+    loss = PPO(reference_weight=0.5, entropy_weight=Scheduled(0.1))
+    assert loss.needs == {"behaviour", "reference", "entropy"}
     assert not loss.skips_zero
-    assert PPO().needs == frozenset()
+    assert PPO().needs == {"behaviour"}
+    assert NLL().needs == frozenset()
     assert PPO().skips_zero
     value, metrics = loss(batch([-1.0], [-1.0], [2.0], reference=[-2.0], entropy=[0.7]))
     divergence = math.exp(-1) - 1 + 1
@@ -152,6 +155,13 @@ def test_advantages_never_weigh_observations():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         PPO(**wrong)
+
+
+def test_losses_say_all_that_a_trainer_asks_them_before_the_forward_pass():
+    asked = [name for name in vars(Loss) if not name.startswith("_")]
+    assert {"aggregation", "needs", "scope", "skips_zero", "unit"} <= set(asked)
+    for loss in (PPO(), NLL()):
+        assert [name for name in asked if not hasattr(loss, name)] == []
 
 
 def test_losses_are_built_from_a_run_file_and_wrong_settings_named():
