@@ -37,6 +37,7 @@ paired: .venv/ready
 
 docs: .venv/ready
 	$(BIN)/python docs/generate_hooks.py
+	$(BIN)/python docs/generate_run_file.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "agentrl needs Python 3.11 or newer; set PYTHON=…")'

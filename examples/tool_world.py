@@ -33,12 +33,8 @@ class Bakery(agentrl.ToolEnvironment):
         return self.shelf
 
     @agentrl.tool
-    def bake(self, bread: str, loaves: Annotated[int, Field(ge=1, le=6)]) -> str:
-        """Bake some loaves of one bread.
-
-        bread: rye, spelt or white
-        loaves: how many, at most six
-        """
+    def bake(self, bread: str, loaves: Annotated[int, Field(ge=1, le=6, description="at most six")]) -> str:
+        """Bake some loaves of one bread: rye, spelt or white."""
         if bread not in self.shelf:
             raise agentrl.ToolError(f"no recipe for {bread!r}. {agentrl.did_you_mean(bread, BREADS)}")
         self.shelf[bread] += loaves
@@ -50,6 +46,5 @@ class Bakery(agentrl.ToolEnvironment):
     def expert_action(self) -> str:
         for bread in BREADS:
             if missing := self.wanted[bread] - self.shelf[bread]:
-                call = agentrl.ToolCall("bake", {"bread": bread, "loaves": min(missing, 6)})
-                return agentrl.ToolAction((call,)).write()
+                return agentrl.ToolCall("bake", {"bread": bread, "loaves": min(missing, 6)}).write()
         return "It is ready."

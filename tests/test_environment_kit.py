@@ -64,6 +64,24 @@ class PaysNan(Sound):
         return (observation, float("nan"), *rest)
 
 
+class LosesMilestones(Sound):
+    def step(self, action: str) -> Any:
+        *rest, info = super().step(action)
+        return (*rest, info | {"milestones": ("begun",) if self.count % 2 else ()})
+
+
+class HidesLate(Sound):
+    def step(self, action: str) -> Any:
+        *rest, info = super().step(action)
+        return (*rest, info | {"hidden": {"solution": "1"}})
+
+
+class TellsCallsAsText(Sound):
+    def step(self, action: str) -> Any:
+        *rest, info = super().step(action)
+        return (*rest, info | {"calls": [{"name": action, "arguments": "none", "error": ""}]})
+
+
 class ForgetsItsCount(Sound):
     def snapshot(self) -> object:
         return {key: value for key, value in vars(self).items() if key != "count"}
@@ -166,6 +184,9 @@ FAULTS = {
     ExpertIsLost: "the_expert_reaches_the_goal",
     PartsDoNotSumUp: "rewards_sum_up_and_stay_in_bounds",
     PaysNan: "rewards_sum_up_and_stay_in_bounds",
+    LosesMilestones: "reports_have_their_types",
+    HidesLate: "reports_have_their_types",
+    TellsCallsAsText: "reports_have_their_types",
     ForgetsItsCount: "snapshots_restore_exactly",
     SnapshotIsShared: "snapshots_restore_exactly",
     CannotBePickled: "worlds_and_snapshots_can_be_pickled",

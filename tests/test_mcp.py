@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp_support import SERVER, listening
 
 pytest.importorskip("mcp", reason="pip install 'agentrl[mcp]'")
 
@@ -20,52 +17,6 @@ from agentrl import ConfigError, EnvironmentFault, Spec, ToolAction, default_hos
 from agentrl.testing import check_environment
 from agentrl_envs.mcp_world import MCPWorld
 
-SERVER = '''
-import os, sys, time
-from typing import Annotated
-from pydantic import Field
-from mcp.server.mcpserver import Image, MCPServer
-
-server = MCPServer("ledger")
-entries = {}
-
-@server.tool()
-def add(name: str, amount: Annotated[int, Field(ge=1)]) -> str:
-    """Write an amount under a name."""
-    entries[name] = entries.get(name, 0) + amount
-    return f"{name}: {entries[name]}"
-
-@server.tool()
-def total() -> str:
-    """The sum of all amounts."""
-    return str(sum(entries.values()))
-
-@server.tool()
-def clear() -> str:
-    """Forget everything."""
-    entries.clear()
-    return "empty"
-
-@server.tool()
-def picture() -> Image:
-    """A picture."""
-    return Image(data=b"x" * 300, format="png")
-
-@server.tool()
-def die() -> str:
-    """Ends the process."""
-    os._exit(3)
-
-@server.tool()
-def sleep() -> str:
-    """Answers too late."""
-    time.sleep(30)
-    return "late"
-
-if len(sys.argv) > 1:
-    server.run("streamable-http", port=int(sys.argv[1]))
-server.run()
-'''
 TASKS = [
     {
         "prompt": "Write 3 and then 4 under tea. What is the total?",
@@ -84,9 +35,8 @@ TASKS = [
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("mcp")
-    (folder / "server.py").write_text(SERVER, encoding="utf-8")
     (folder / "tasks.jsonl").write_text("\n".join(json.dumps(task) for task in TASKS), encoding="utf-8")
-    return folder / "server.py", folder / "tasks.jsonl"
+    return SERVER, folder / "tasks.jsonl"
 
 
 def settings(files: tuple[Path, Path], **more: Any) -> dict[str, Any]:
@@ -94,19 +44,10 @@ def settings(files: tuple[Path, Path], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def url(files: tuple[Path, Path]) -> Iterator[str]:
+def url() -> Iterator[str]:
     """The same server, listening on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([sys.executable, str(files[0]), str(port)], **quiet) as process:  # type: ignore[call-overload]
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-        yield f"http://127.0.0.1:{port}/mcp"
-        process.kill()
+    with listening() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

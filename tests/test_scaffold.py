@@ -14,7 +14,7 @@ from plugin_install import environ, install
 from agentrl import ConfigError
 from agentrl.cli.scaffold import new, new_environment
 
-LIMITS = {"text": 40, "tools": 60}
+LIMITS = {"text": 41, "tools": 50}
 
 
 def run(*command: str, cwd: Path, target: Path) -> subprocess.CompletedProcess[str]:

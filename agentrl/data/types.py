@@ -236,6 +236,17 @@ class Trajectory:
         """Number of sampled tokens, inherited ones left out."""
         return sum(len(turn.completion.ids) for turn in self.turns[self.inherited :])
 
+    @cached_property
+    def next_act(self) -> NDArray[np.int64]:
+        """int64 [T], position of the first turn from this one on that acted on the world; of the last that did where
+        none follows.
+
+        A spoken or answered turn has the value of that one: `values[trajectory.next_act]`.
+        """
+        positions = np.arange(len(self.turns))
+        acts = positions[[turn.kind == "act" for turn in self.turns]]
+        return acts[np.searchsorted(acts, positions).clip(max=len(acts) - 1)] if len(acts) else positions
+
     def seen_by(self, speaker: str) -> Trajectory:
         """This trajectory as one speaker lived it: its own turns, each with the rewards that came until its next one.
 

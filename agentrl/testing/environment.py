@@ -20,6 +20,7 @@ import numpy as np
 from agentrl.errors import ConfigError
 from agentrl.parts.registry import Spec
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, require, run_checks
+from agentrl.testing.world_reports import REPORTS, check_reports
 from agentrl.worlds.environment import Environment
 
 HOSTILE = (
@@ -65,6 +66,7 @@ def check_environment(make: Make | Spec, *, name: str = "", actions: int = 10_00
             kit.admissible_actions_are_sound,
             kit.the_expert_reaches_the_goal,
             kit.rewards_sum_up_and_stay_in_bounds,
+            kit.reports_have_their_types,
             kit.snapshots_restore_exactly,
             kit.worlds_and_snapshots_can_be_pickled,
             kit.hostile_text_is_survived,
@@ -192,6 +194,27 @@ class _Kit:
                 )
         env.close()
         return None if seen else "the world names no parts of its reward"
+
+    def reports_have_their_types(self) -> str:
+        env, seen = self.make(), set()
+        for seed in range(5):
+            observation, info = self._reset(env, seed)
+            picks, reached = np.random.default_rng(seed), list(info.get("milestones", ()))
+            seen |= check_reports(info)
+            solution = info.get("hidden", {}).get("solution") or observation + " "
+            require(solution not in observation, "the first observation holds the hidden solution")
+            for _ in range(40):
+                _, _, terminated, truncated, info = self._step(env, _some_action(info, picks, env))
+                require("hidden" not in info, "`hidden` is for the info of reset only, and a step gave it")
+                seen |= check_reports(info)
+                milestones = list(info.get("milestones", reached))
+                grown = milestones[: len(reached)] == reached
+                require(grown, f"milestones only grow, and after {reached} come {milestones}")
+                reached = milestones
+                if terminated or truncated:
+                    break
+        env.close()
+        return ", ".join(sorted(seen)) or f"the world gives none of {', '.join(REPORTS)}"
 
     def snapshots_restore_exactly(self) -> None:
         env, other = self.make(), self.make()

@@ -24,6 +24,10 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
 
+    def write(self) -> str:
+        """The action that makes this one call."""
+        return ToolAction((self,)).write()
+
 
 @dataclass(frozen=True, slots=True)
 class ToolAction:

@@ -15,51 +15,38 @@ def register_credits(register):
     register("guess/late", late)
 
 
-class Guess(agentrl.Environment):
+class Guess(agentrl.TextWorld):
     """Find a number from 1 to `top`; the world says where it can still be. Multiples of 4 are kept for `valid`."""
 
     def __init__(self, *, top: int = 20, max_turns: int = 8):
         self.top, self.max_turns = top, max_turns
         self.splits = {"train": top - top // 4, "valid": top // 4}
 
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        task = self.pick_task(options)
-        self.low, self.high, self.turns = 1, self.top, 0
+    def begin(self, task):
         numbers = [n for n in range(1, self.top + 1) if (n % 4 == 0) == (task.split == "valid")]
-        self.number = numbers[task.index]
-        return f"Guess a number from 1 to {self.top}.", {"task": f"find {self.number}"} | self._choices()
+        self.low, self.high, self.number = 1, self.top, numbers[task.index]
+        return self.scene_of(f"Guess a number from 1 to {self.top}.")
 
-    def step(self, action):
-        self.turns += 1
+    def act(self, action):
         if not action.isdecimal():
-            return (
-                "Please say a number.",
-                0.0,
-                False,
-                self.turns >= self.max_turns,
-                self._choices() | {"invalid": "no number"},
-            )
-        guess = int(action)
+            return self.scene_of("Please say a number.", invalid="no number")
+        guess, found = int(action), int(action) == self.number
         if guess < self.number:
             self.low = max(self.low, guess + 1)
         if guess > self.number:
             self.high = min(self.high, guess - 1)
-        found = guess == self.number
-        text = "Right!" if found else f"No: it is from {self.low} to {self.high}."
-        return (
-            text,
-            float(found),
-            found,
-            self.turns >= self.max_turns and not found,
-            self._choices() | {"success": found},
-        )
+        return self.scene_of("Right!" if found else f"No: it is from {self.low} to {self.high}.", found)
+
+    def content(self):
+        return f"find {self.number}"
 
     def expert_action(self):
         return str((self.low + self.high) // 2)
 
-    def _choices(self):
-        return {"admissible": tuple(str(n) for n in range(1, self.top + 1)), "anchor": f"{self.low}..{self.high}"}
+    def scene_of(self, text, found=False, invalid=""):
+        numbers = tuple(str(n) for n in range(1, self.top + 1))
+        anchor = f"{self.low}..{self.high}"
+        return agentrl.Scene(text, found, done=found, admissible=numbers, invalid=invalid, anchor=anchor)
 
 
 def late(trajectories, *, scale: float = 1.0):

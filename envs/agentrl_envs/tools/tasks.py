@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from agentrl import ToolAction, ToolCall
+from agentrl import ToolCall
 from agentrl_envs.tools import tiny
 from agentrl_envs.tools.database import Database, Row
 from agentrl_envs.tools.desk import Desk
@@ -40,9 +40,9 @@ class Job:
     def script(self) -> tuple[str, ...]:
         """What an expert does, as actions in order."""
         actions = [] if self.introduced else [WHO]
-        actions.append(ToolAction((self.find,)).write())
+        actions.append(self.find.write())
         for request in self.requests:
-            actions += [ToolAction((call,)).write() for call in request.calls]
+            actions += [call.write() for call in request.calls]
             actions.append(request.reply)
         return tuple(actions)
 

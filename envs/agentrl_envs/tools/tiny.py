@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agentrl import ToolAction, ToolCall
+from agentrl import ToolCall
 from agentrl_envs.tools import rules
 from agentrl_envs.tools.database import Database, Row
 from agentrl_envs.tools.requests import REFUSALS, Request
@@ -69,7 +69,7 @@ def admissible(texts: Iterable[str]) -> tuple[str, ...]:
     for text, (name, pattern) in itertools.product(texts, _SEEN.items()):
         seen[name] += pattern.findall(text)
     calls = [
-        ToolAction((ToolCall(tool, {parameter: value}),)).write()
+        ToolCall(tool, {parameter: value}).write()
         for tool, parameter in _IDS.items()
         for value in dict.fromkeys(seen[parameter])
     ]

@@ -76,7 +76,7 @@ class LibraryDesk(Desk):
         broken = rules.broken(self.database, call.name, arguments, limit)
         result = getattr(self, call.name)(**arguments)
         self._broken += filter(None, [broken])
-        self._done[ToolAction((call,)).write()] = None
+        self._done[call.write()] = None
         if self.database.changes > before:
             reached = [f"{table} {row[0]}" for table, row in self._job.goal if self.database.holds(table, row)]
             self._note(sorted(reached))

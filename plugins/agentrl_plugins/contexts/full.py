@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import agentrl
 from agentrl import DataError, Message, Turn
@@ -19,9 +20,9 @@ def full(
     observation: str,
     previous: tuple[Message, ...],
     *,
-    system: bool = True,
+    system: Annotated[bool, "show the world's instructions; a model trained on this world alone needs none"] = True,
 ) -> tuple[Message, ...]:
-    """All turns so far. `system = false` leaves the world's instructions out (a model trained on this world alone)."""
+    """All turns so far."""
     if not previous:
         if turns:
             raise DataError("context 'full' was given turns without what it had shown before; replay them one by one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import agentrl
 from agentrl import Message, Turn
@@ -20,10 +21,10 @@ def window(
     observation: str,
     previous: tuple[Message, ...],
     *,
-    last: int = 2,
-    system: bool = True,
+    last: Annotated[int, "turns that are shown in full, 0 or more"] = 2,
+    system: Annotated[bool, "show the world's instructions; a model trained on this world alone needs none"] = True,
 ) -> tuple[Message, ...]:
-    """The first observation (it names the task), the `last` turns in full, and the current observation."""
+    """The first observation (it names the task), the last turns in full, and the current observation."""
     if last < 0:
         raise agentrl.ConfigError(f"context 'window': last = {last}; allowed are 0, 1, 2, …")
     shown = turns[max(0, len(turns) - last) :]

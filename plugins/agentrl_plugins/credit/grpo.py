@@ -1,7 +1,7 @@
 """GRPO: the return of a trajectory against the returns of its group."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import agentrl
 from agentrl_plugins.credit.statistics import Convention, Lone, relative
@@ -9,19 +9,21 @@ from agentrl_plugins.credit.turns import read_turns
 
 
 @agentrl.hookimpl
-def register_credits(register: Any) -> None:
+def register_credits(register: agentrl.Register) -> None:
     register("grpo", grpo)
 
 
 def grpo(
     trajectories: Sequence[agentrl.Trajectory],
     *,
-    std: bool = True,
-    ddof: Literal[0, 1] = 1,
-    epsilon: float = 1e-6,
-    lone: Lone = "zero",
-    min_std: float = 0.0,
-    reward_weights: dict[str, float] | None = None,
+    std: Annotated[bool, "divide by the standard deviation of the group; else returns are only centred"] = True,
+    ddof: Annotated[Literal[0, 1], "1: standard deviation of a sample, 0: of a population"] = 1,
+    epsilon: Annotated[float, "added to the standard deviation"] = 1e-6,
+    lone: Annotated[Lone, "advantage of a trajectory alone in its group: 0, or its raw return"] = "zero",
+    min_std: Annotated[float, "a group whose standard deviation is not above this gets 0"] = 0.0,
+    reward_weights: Annotated[
+        dict[str, float] | None, "named parts of the reward → weight; `turn.reward` unless given"
+    ] = None,
 ) -> agentrl.Advantages:
     """Every turn of trajectory i gets (R_i - mean) / (std + epsilon) over the returns R of its group.
 
@@ -39,7 +41,7 @@ def grpo(
     | AReaL | `epsilon=1e-5` |
     | prime-rl, Dr.GRPO | `std=False` |
 
-    `reward_weights` combines named rewards (default: `turn.reward`). Raises DataError for failed trajectories.
+    Raises DataError for failed trajectories.
 
     By hand: returns 1, 0, 0, 1 have mean 0.5 and standard deviation √(4 · 0.25 / 3) = 0.577, so ±0.866:
 

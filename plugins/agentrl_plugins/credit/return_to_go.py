@@ -1,7 +1,7 @@
 """Return-to-go: what came after a turn, against what usually comes."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -11,17 +11,21 @@ from agentrl_plugins.credit.turns import FlatTurns, read_turns
 
 
 @agentrl.hookimpl
-def register_credits(register: Any) -> None:
+def register_credits(register: agentrl.Register) -> None:
     register("return_to_go", return_to_go)
 
 
 def return_to_go(
     trajectories: Sequence[agentrl.Trajectory],
     *,
-    gamma: float = 1.0,
-    baseline: Literal["none", "group", "turn"] = "group",
-    lone: Lone = "zero",
-    reward_weights: dict[str, float] | None = None,
+    gamma: Annotated[float, "discount of a turn, from 0 to 1; 1 is the undiscounted objective"] = 1.0,
+    baseline: Annotated[
+        Literal["none", "group", "turn"], "what is subtracted: nothing, the group's mean at its start, or at each turn"
+    ] = "group",
+    lone: Annotated[Lone, "with a baseline, a trajectory alone in its group gets 0, or its raw G_t"] = "zero",
+    reward_weights: Annotated[
+        dict[str, float] | None, "named parts of the reward → weight; `turn.reward` unless given"
+    ] = None,
 ) -> agentrl.Advantages:
     """Turn t gets G_t - baseline, where G_t = r_t + gamma · G_{t+1}.
 
@@ -30,9 +34,7 @@ def return_to_go(
     (ibid., section 13.4). `"turn"` subtracts the mean of G_t over the group at the same turn index; a trajectory that
     has ended counts as 0 there, because leaving it out is biased when the policy chooses where to stop.
 
-    With a baseline, a group of one gets 0 (`lone="raw"`: plain G_t); with `"turn"`, equal trajectories get exactly 0.
-    `gamma=1.0` is the undiscounted objective. `reward_weights` combines named rewards (default: `turn.reward`).
-    Raises DataError for failed trajectories.
+    With `"turn"`, equal trajectories get exactly 0. Raises DataError for failed trajectories.
 
     By hand, gamma 0.5: rewards 0, 1 give G = 0.5, 1; the reward 0 gives 0. The starts have mean 0.25, and turn 1 has
     mean (1 + 0) / 2:

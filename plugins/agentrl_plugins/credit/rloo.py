@@ -1,7 +1,7 @@
 """RLOO: the return of a trajectory against the mean of the others in its group."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 
@@ -11,22 +11,22 @@ from agentrl_plugins.credit.turns import read_turns
 
 
 @agentrl.hookimpl
-def register_credits(register: Any) -> None:
+def register_credits(register: agentrl.Register) -> None:
     register("rloo", rloo)
 
 
 def rloo(
     trajectories: Sequence[agentrl.Trajectory],
     *,
-    lone: Lone = "zero",
-    reward_weights: dict[str, float] | None = None,
+    lone: Annotated[Lone, "advantage of a trajectory alone in its group: 0, or its raw return (as in verl)"] = "zero",
+    reward_weights: Annotated[
+        dict[str, float] | None, "named parts of the reward → weight; `turn.reward` unless given"
+    ] = None,
 ) -> agentrl.Advantages:
     """Every turn of trajectory i gets R_i minus the mean return of the other n - 1 trajectories of its group.
 
     Source: Ahmadian et al. (2402.14740), section 3.1; equal to n / (n - 1) · (R_i - mean), which is how it is
-    computed. `lone="zero"`: one trajectory has no others (verl gives it its raw return: `lone="raw"`). Equal returns
-    give exactly 0. `reward_weights` combines named rewards (default: `turn.reward`). Raises DataError for failed
-    trajectories.
+    computed. Equal returns give exactly 0. Raises DataError for failed trajectories.
 
     By hand: for returns 1, 0, 2 the others' means are 1, 1.5 and 0.5:
 

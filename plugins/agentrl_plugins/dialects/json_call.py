@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import agentrl
 from agentrl import Reading, ToolAction
@@ -14,7 +13,7 @@ _MARKS = (*tool_text.THOUGHTS, "```")
 
 
 @agentrl.hookimpl
-def register_dialects(register: Any) -> None:
+def register_dialects(register: agentrl.Register) -> None:
     register("json_call", JsonCall)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import agentrl
 from agentrl import Reading, ToolAction
@@ -15,7 +14,7 @@ _MARKS = (*tool_text.THOUGHTS, _TAG, *_ENDS)
 
 
 @agentrl.hookimpl
-def register_dialects(register: Any) -> None:
+def register_dialects(register: agentrl.Register) -> None:
     register("llama_json", LlamaJson)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import agentrl
 from agentrl import Reading
 
 
 @agentrl.hookimpl
-def register_dialects(register: Any) -> None:
+def register_dialects(register: agentrl.Register) -> None:
     register("plain", Plain)
 
 

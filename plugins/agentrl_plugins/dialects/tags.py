@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import agentrl
 from agentrl import Reading
@@ -11,7 +11,7 @@ _OPEN, _CLOSE = "<action>", "</action>"
 
 
 @agentrl.hookimpl
-def register_dialects(register: Any) -> None:
+def register_dialects(register: agentrl.Register) -> None:
     register("tags", Tags)
 
 
@@ -26,7 +26,9 @@ class Tags:
 
     stop: tuple[str, ...] = (_CLOSE,)
 
-    def __init__(self, *, require_think: bool = True) -> None:
+    def __init__(
+        self, *, require_think: Annotated[bool, "refuse an action without reasoning before it"] = True
+    ) -> None:
         self.require_think = require_think
         think = "First reason inside <think> </think>, then give" if require_think else "Give"
         self.instructions = f"{think} exactly one action inside <action> </action>."

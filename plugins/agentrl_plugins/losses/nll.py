@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import agentrl
 
 
 @agentrl.hookimpl
-def register_losses(register: Any) -> None:
+def register_losses(register: agentrl.Register) -> None:
     register("nll", NLL)
 
 
 class NLL:
     """−Σ w log π over sampled tokens, plus `observations` times the same sum over tokens nobody sampled.
 
-    `weighting="advantage"` multiplies each sampled token by its advantage: advantage-weighted cloning, or, with the
-    advantages of a credit, REINFORCE without an importance ratio. Losses on observations teach a small model to copy
-    names from its context. With `observations` > 0 the mean is over all tokens of a row but its first.
+    Weighted by advantages it is advantage-weighted cloning, or, with the advantages of a credit, REINFORCE without an
+    importance ratio. Losses on observations teach a small model to copy names from its context; the mean is then over
+    all tokens of a row but its first.
 
     By hand: probabilities 1/2 (sampled) and 1/4 (observed), `observations=0.5`, weights 1/2 each give
     (log 2 + 0.5 · log 4) / 2 = log 2 = 0.693.
@@ -29,9 +29,13 @@ class NLL:
     def __init__(
         self,
         *,
-        observations: float = 0.0,
-        weighting: Literal["uniform", "advantage"] = "uniform",
-        aggregation: Literal["token", "trajectory", "task"] = "token",
+        observations: Annotated[float, "weight of tokens that nobody sampled; 0 leaves them out"] = 0.0,
+        weighting: Annotated[
+            Literal["uniform", "advantage"], "whether each sampled token is multiplied by its advantage"
+        ] = "uniform",
+        aggregation: Annotated[
+            Literal["token", "trajectory", "task"], "what weighs the same in the mean, however many tokens it has"
+        ] = "token",
     ) -> None:
         """Raises ConfigError for a negative weight on observations."""
         if observations < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import agentrl
 
@@ -10,18 +10,17 @@ _LARGEST_LOG_RATIO = 20.0  # beyond it a float32 ratio times an advantage means 
 
 
 @agentrl.hookimpl
-def register_losses(register: Any) -> None:
+def register_losses(register: agentrl.Register) -> None:
     register("ppo", PPO)
 
 
 class PPO:
     """Clipped policy gradient: −Σ w min(ρ A, clip(ρ, 1 − clip_low, 1 + clip_high) A), ρ = π / π_behaviour per token.
 
-    Schulman et al. 2017 (1707.06347, equation 7); a higher `clip_high` is DAPO's clip-higher (2503.14476). Where
-    A < 0 the objective is at least `dual_clip` · A (Ye et al. 2020, 1912.09729, equation 5; None switches it off).
-    `reference_weight` adds the k3 estimate of KL(π ‖ reference), q − 1 − log q with q = π_reference / π (Schulman,
-    "Approximating KL divergence"; equation 4 of DeepSeekMath, 2402.03300); `entropy_weight` subtracts the entropy.
-    Defaults as in verl-agent's GiGPO recipes, but for its KL and entropy terms.
+    Schulman et al. 2017 (1707.06347, equation 7); a higher `clip_high` is DAPO's clip-higher (2503.14476). The dual
+    clip is equation 5 of Ye et al. 2020 (1912.09729). The reference term is the k3 estimate of KL(π ‖ reference),
+    q − 1 − log q with q = π_reference / π (Schulman, "Approximating KL divergence"; equation 4 of DeepSeekMath,
+    2402.03300). Defaults as in verl-agent's GiGPO recipes, but for its KL and entropy terms.
 
     By hand: A = 1 and a ratio of 1.5 give min(1.5, 1.2) = 1.2. A = −1 and a ratio of 4 give min(−4, −1.2) = −4, which
     the dual clip raises to −3. With the weights 0.5 and 0.5 the loss is −(0.6 − 1.5) = 0.9.
@@ -33,12 +32,18 @@ class PPO:
     def __init__(
         self,
         *,
-        clip_low: float = 0.2,
-        clip_high: float = 0.2,
-        dual_clip: float | None = 3.0,
-        reference_weight: float = 0.0,
-        entropy_weight: agentrl.Scheduled[float] = agentrl.Scheduled(0.0),
-        aggregation: Literal["token", "trajectory", "task"] = "token",
+        clip_low: Annotated[float, "how far below 1 the ratio counts, from 0 to 1"] = 0.2,
+        clip_high: Annotated[float, "how far above 1 the ratio counts"] = 0.2,
+        dual_clip: Annotated[
+            float | None, "where the advantage A is negative, the objective is at least so many times A; None: no bound"
+        ] = 3.0,
+        reference_weight: Annotated[float, "weight of the divergence from the reference model"] = 0.0,
+        entropy_weight: Annotated[
+            agentrl.Scheduled[float], "weight of the entropy, which is rewarded; may be a schedule"
+        ] = agentrl.Scheduled(0.0),
+        aggregation: Annotated[
+            Literal["token", "trajectory", "task"], "what weighs the same in the mean, however many tokens it has"
+        ] = "token",
     ) -> None:
         """Raises ConfigError for a setting out of range."""
         if not 0 <= clip_low <= 1 or clip_high < 0:
@@ -48,7 +53,7 @@ class PPO:
             )
         if dual_clip is not None and dual_clip <= 1 + clip_high:
             raise agentrl.ConfigError(
-                f"loss 'ppo': dual_clip = {dual_clip} must be above 1 + clip_high = {1 + clip_high}; leave it away for none"
+                f"loss 'ppo': dual_clip = {dual_clip} must be above 1 + clip_high = {1 + clip_high}; give a larger number or omit it"
             )
         if reference_weight < 0:
             raise agentrl.ConfigError(f"loss 'ppo': reference_weight = {reference_weight} would reward drifting away")

@@ -115,18 +115,18 @@ class LanguageModel:
 
         The folder before it is deleted: whoever was handed it has taken it over by now.
         """
+        if via not in (Shared, Folder):
+            raise ConfigError(f"this model hands its weights out as Shared or Folder, not as {via.__name__}")
         self.version = dataclasses.replace(self.version, update=update)
         if via is Shared:
             return Weights(self.version, Shared(self))
-        if via is Folder:
-            ram = Path("/dev/shm")
-            parent = ram if os.access(ram, os.W_OK) else None
-            folder = Path(tempfile.mkdtemp(prefix=f"weights-{update}-", dir=parent))
-            await self.save(folder)
-            self.close()
-            self._handed_out = folder
-            return Weights(self.version, Folder(folder))
-        raise ConfigError(f"this model hands its weights out as Shared or Folder, not as {via.__name__}")
+        ram = Path("/dev/shm")
+        parent = ram if os.access(ram, os.W_OK) else None
+        folder = Path(tempfile.mkdtemp(prefix=f"weights-{update}-", dir=parent))
+        await self.save(folder)
+        self.close()
+        self._handed_out = folder
+        return Weights(self.version, Folder(folder))
 
     def close(self) -> None:
         """Delete the folder that was handed out last; safe twice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import agentrl
 from agentrl import SavedCodec, Seed
@@ -14,7 +14,7 @@ _LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 @agentrl.hookimpl
-def register_models(register: Any) -> None:
+def register_models(register: agentrl.Register) -> None:
     register("pretrained", pretrained)
 
 
@@ -22,19 +22,21 @@ def pretrained(
     seed: Seed,
     saved: SavedCodec,
     *,
-    path: str,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    lora_rank: int = 0,
-    lora_alpha: int = 32,
-    lora_targets: tuple[str, ...] = _LINEAR,
-    history: Literal["template", "as_sampled"] = "template",
-    keep_initial: bool = False,
+    path: Annotated[str, "model folder, also one that a run wrote, or a LoRA adapter; else a Hugging Face hub id"],
+    dtype: Annotated[Literal["float32", "bfloat16"], "type of the weights"] = "float32",
+    device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where torch sees one"] = "auto",
+    lora_rank: Annotated[int, "rank of a fresh LoRA adapter, which alone is trained and saved; 0: all weights"] = 0,
+    lora_alpha: Annotated[int, "the adapter counts lora_alpha / lora_rank times"] = 32,
+    lora_targets: Annotated[tuple[str, ...], "modules that get an adapter"] = _LINEAR,
+    history: Annotated[
+        Literal["template", "as_sampled"],
+        "old answers in a prompt: as the chat template writes them, or the tokens that were sampled",
+    ] = "template",
+    keep_initial: Annotated[bool, "keep the first weights beside the current ones, for a Scorer"] = False,
 ) -> agentrl.Model:
-    """A model folder (also one that a run wrote, also a LoRA adapter) or, if there is no such folder, a hub id.
+    """A model that exists, whole or with an adapter on top. A folder that exists is never looked up on the network.
 
-    With `lora_rank` > 0 only a fresh adapter of that rank is trained and saved. A folder that exists is never looked
-    up on the network. Raises ConfigError for whatever cannot be loaded.
+    Raises ConfigError for whatever cannot be loaded.
     """
     import torch
     from transformers import AutoTokenizer
@@ -52,9 +54,7 @@ def pretrained(
     local = folder or not _on_hub(path)  # without the hub only its cache can help; the library would retry for long
     adapter = folder and (Path(path) / "adapter_config.json").is_file()
     if adapter and lora_rank:
-        raise agentrl.ConfigError(
-            f"{path} already is a LoRA adapter; leave lora_rank away, or give the path of its base"
-        )
+        raise agentrl.ConfigError(f"{path} already is a LoRA adapter; omit lora_rank, or give the path of its base")
     try:
         module = _with_adapter(path, dtype) if adapter else _base(path, dtype, local)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ FILE = "table.json"
 
 
 @agentrl.hookimpl
-def register_models(register: Any) -> None:
+def register_models(register: agentrl.Register) -> None:
     register("table", Table)
 
 
@@ -53,7 +53,8 @@ class TableCodec:
         raise agentrl.PolicyFault("model 'table' found no message from the world in the dialogue")
 
     def say(self, text: str, *, stop: Sequence[str] = ()) -> Ids:
-        return np.array([self.token(text)], np.int32)
+        ends = [text.index(word) + len(word) for word in stop if word and word in text]
+        return np.array([self.token(text[: min(ends)] if ends else text)], np.int32)
 
     def decode(self, ids: Ids) -> str:
         """Raises DataError for an id that this codec never made."""
@@ -94,11 +95,11 @@ class Table:
 
     async def publish(self, update: int, via: type[Shared] | type[Folder] | type[Stream]) -> Weights:
         """Shared only. Raises ConfigError for any other way."""
-        self.version = dataclasses.replace(self.version, update=update)
         if via is not Shared:
             raise agentrl.ConfigError(
                 f"model 'table' is shared in its process; it cannot be handed out as {via.__name__}"
             )
+        self.version = dataclasses.replace(self.version, update=update)
         return Weights(self.version, Shared(self))
 
     def row(self, state: int, actions: tuple[str, ...]) -> agentrl.Floats:

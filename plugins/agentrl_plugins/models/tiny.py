@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import agentrl
 from agentrl import SavedCodec, Seed, Texts
@@ -23,7 +23,7 @@ TEMPLATE = (
 
 
 @agentrl.hookimpl
-def register_models(register: Any) -> None:
+def register_models(register: agentrl.Register) -> None:
     register("tiny", tiny)
 
 
@@ -32,25 +32,30 @@ def tiny(
     seed: Seed,
     saved: SavedCodec,
     *,
-    layers: int = 4,
-    width: int = 128,
-    heads: int = 4,
-    kv_heads: int = 2,
-    head_width: int = 32,
-    hidden: int | None = None,
-    vocabulary: int = 1024,
-    pieces: Literal["phrases", "words"] = "phrases",
-    max_context: int = 2048,
-    tied: bool = False,
-    init_std: float = 0.02,
-    rope_theta: float = 10_000.0,
-    history: Literal["template", "as_sampled"] = "template",
-    keep_initial: bool = False,
+    layers: Annotated[int, "transformer layers"] = 4,
+    width: Annotated[int, "width of the residual stream"] = 128,
+    heads: Annotated[int, "attention heads of each layer"] = 4,
+    kv_heads: Annotated[int, "heads of keys and values, which the attention heads share"] = 2,
+    head_width: Annotated[int, "width of one head"] = 32,
+    hidden: Annotated[int | None, "width inside the MLP; 3 × width unless given"] = None,
+    vocabulary: Annotated[int, "tokens: 256 bytes, 6 special ones, and what the tokenizer merges"] = 1024,
+    pieces: Annotated[
+        Literal["phrases", "words"],
+        "what may become one token: a word or name, or also all that stands between two names",
+    ] = "phrases",
+    max_context: Annotated[int, "tokens of prompt and completion"] = 2048,
+    tied: Annotated[bool, "share the weights of input embedding and output head"] = False,
+    init_std: Annotated[float, "standard deviation of the fresh weights"] = 0.02,
+    rope_theta: Annotated[float, "base of the rotary position embedding"] = 10_000.0,
+    history: Annotated[
+        Literal["template", "as_sampled"],
+        "old answers in a prompt: as the chat template writes them, or the tokens that were sampled",
+    ] = "template",
+    keep_initial: Annotated[bool, "keep the first weights beside the current ones, for a Scorer"] = False,
 ) -> agentrl.Model:
     """A fresh model with Qwen3's architecture (queries and keys are normalised); the same seed gives the same weights.
 
-    `hidden` is the width inside the MLP, 3 × `width` unless given. `vocabulary` counts 256 bytes, 6 special tokens and
-    what was merged; `pieces` says what merging may not cross (see `train_tokenizer`). The chat template costs one special token per message and one at the end of each answer.
+    The chat template costs one special token per message and one at the end of each answer.
     """
     import torch
     from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import gymnasium
 
@@ -18,8 +19,14 @@ def register_policies(register: agentrl.Register) -> None:
 class Human:
     """Asks `ask(info) -> text` for every action."""
 
-    def __init__(self, *, ask: Callable[[Info], str] | None = None) -> None:
-        """`ask` is given from Python; `agentrl play` has its own. Raises ConfigError without one."""
+    def __init__(
+        self,
+        *,
+        ask: Annotated[
+            Callable[[Info], str] | None, "asks a person for an action; given from Python, `agentrl play` has its own"
+        ] = None,
+    ) -> None:
+        """Raises ConfigError where there is nobody to ask."""
         if ask is None:
             raise agentrl.ConfigError(
                 "policy 'human' needs somebody to ask: use `agentrl play`, or give `ask` from Python"

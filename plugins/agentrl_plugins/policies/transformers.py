@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import agentrl
 
 
 @agentrl.hookimpl
-def register_policies(register: Any) -> None:
+def register_policies(register: agentrl.Register) -> None:
     register("transformers", "agentrl_plugins.policies.transformers_policy:TransformersPolicy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class TransformersPolicy:
 
     Every step of the engine takes all dialogues that wait for a token; a turn computes only what its dialogue added.
     The randomness of a turn is its dialogue's seed alone, and its log-probs do not depend on who else is in the batch.
-    Weights may change while no turn is under way; with `workers=1` also between any two steps of the event loop.
+    Weights may change while no turn is under way; with one worker also between any two steps of the event loop.
     """
 
     accepts: frozenset[type] = frozenset({Shared})
@@ -42,22 +43,23 @@ class TransformersPolicy:
         self,
         model: Model,
         *,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        max_tokens: int = 32,
-        max_context: int | None = None,
-        rows: int = 256,
-        prefill_tokens: int = 4096,
-        min_rows: int = 8,
-        workers: int | None = None,
+        temperature: Annotated[float, "divides the logits; 0 is greedy"] = 1.0,
+        top_p: Annotated[float, "sample from the likeliest tokens that hold this share of the probability"] = 1.0,
+        top_k: Annotated[int, "sample from so many likeliest tokens; 0 is all"] = 0,
+        max_tokens: Annotated[int, "sampled tokens of one turn"] = 32,
+        max_context: Annotated[
+            int | None, "tokens of prompt and completion; the model's own limit unless given"
+        ] = None,
+        rows: Annotated[int, "dialogues whose keys and values are kept at once"] = 256,
+        prefill_tokens: Annotated[int, "prompt tokens of one step"] = 4096,
+        min_rows: Annotated[int, "rows that a batch is filled up to, because smaller ones round differently"] = 8,
+        workers: Annotated[
+            int | None,
+            "engines that share the dialogues, each on one core; unless given, one for each core of this process where "
+            "a small model runs on a CPU, else one on all cores",
+        ] = None,
     ) -> None:
-        """`max_tokens` per turn; `max_context` in tokens, the model's own unless given; `rows` dialogues are kept at once.
-
-        `prefill_tokens` bounds the prompt tokens of one step. Batches are filled up to `min_rows`, because smaller
-        ones round differently. `workers` engines share the dialogues, each on one core (a small model on a CPU: as
-        many as this process may use; else one on all cores). Raises ConfigError for a setting out of range.
-        """
+        """Raises ConfigError for a setting out of range."""
         if not isinstance(model, LanguageModel):
             raise ConfigError('policy \'transformers\' needs a language model ([model] name = "tiny" or "pretrained")')
         limit = model.max_context

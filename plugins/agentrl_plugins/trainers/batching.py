@@ -107,8 +107,8 @@ def drawn_turns(rows: Sequence[Row], turns: int | None, random: np.random.Genera
     for row in rows:
         factor = factors[row.trajectory]
         share = np.array([factor.get(int(turn), 0.0) for turn in row.turn], np.float32)
-        total, own = len(all_turns[row.trajectory]), len(np.unique(row.turn[row.sampled]))
-        missed = math.comb(total - own, len(factor)) / math.comb(total, len(factor))
+        total, inside = len(all_turns[row.trajectory]), len(np.unique(row.turn[row.sampled]))
+        missed = math.comb(total - inside, len(factor)) / math.comb(total, len(factor))
         shares.append(np.where(row.sampled, share, np.float32(1 / (1 - missed) if share.any() else 0.0)))
     return shares
 

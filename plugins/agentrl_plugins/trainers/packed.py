@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import agentrl
 
 
 @agentrl.hookimpl
-def register_trainers(register: Any) -> None:
+def register_trainers(register: agentrl.Register) -> None:
     register("packed", "agentrl_plugins.trainers.packed_trainer:PackedTrainer")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -50,20 +50,10 @@ _STREAM = 0x7061636B  # sets the trainer's random numbers apart from others made
 class PackedTrainer:
     """Trains a language model on the tokens it sampled.
 
-    An update cuts the trajectories into rows, shuffles them into `epochs` × minibatches, and makes one optimiser step
-    for each: `minibatches` per epoch, or one for every `minibatch_tokens` row tokens. A minibatch runs in
-    micro-batches of at most `microbatch_tokens` (unless given, 16,384 on a GPU; on a CPU 2,048, fewer where a worker
-    would idle), which change nothing but speed, memory and rounding. On a CPU, `workers` micro-batches run at once,
-    each on one core (a small model: as many as this process may use; a large one: 1, on all cores). The weights that come
-    out do not depend on their number, bit by bit, if `microbatch_tokens` is given. `gradient_products="bfloat16"`
-    makes the backward pass of a float32 model faster where the processor has such products, to about three digits.
-
-    Time in the schedule is counted in updates, fractions allowed: `warmup_updates=0.1` warms up over the first tenth
-    of the first update, and `linear` and `cosine` reach 0 after `total_updates`. `optimizer="muon"` steps the hidden
-    matrices with Muon at `matrix_learning_rate`, all else with AdamW. `reference="initial"` keeps the weights of the
-    start for the loss's reference term, and reports the drift also where it has none. `turns=k` trains k turns of each
-    trajectory, drawn anew in each update and weighted by 1/p, for templates that make every turn a row of its own. Dropout stays off, so that the
-    first forward pass gives the engine's log-probs; `logprob_gap` is by how much it does not.
+    An update cuts the trajectories into rows, shuffles them into minibatches in each epoch, and makes one optimiser
+    step for each. A minibatch runs in micro-batches, which change nothing but speed, memory and rounding. The weights
+    that come out do not depend on the number of workers, bit by bit, if `microbatch_tokens` is given. Dropout stays
+    off, so that the first forward pass gives the engine's log-probs; `logprob_gap` is by how much it does not.
     """
 
     def __init__(
@@ -74,23 +64,44 @@ class PackedTrainer:
         updates: Updates,
         columns: Columns,
         *,
-        optimizer: Literal["adamw", "muon"] = "adamw",
-        learning_rate: float = 1e-4,
-        matrix_learning_rate: float = 0.02,
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.95),
-        schedule: Literal["constant", "linear", "cosine"] = "constant",
-        warmup_updates: float = 0.0,
-        total_updates: int | None = None,
-        clip_norm: float | None = 1.0,
-        epochs: int = 1,
-        minibatches: int = 1,
-        minibatch_tokens: int | None = None,
-        microbatch_tokens: int | None = None,
-        reference: Literal["none", "initial"] = "none",
-        workers: int | None = None,
-        gradient_products: Literal["float32", "bfloat16"] = "float32",
-        turns: int | None = None,
+        optimizer: Annotated[
+            Literal["adamw", "muon"], "muon: Muon for the hidden matrices, AdamW for all else"
+        ] = "adamw",
+        learning_rate: Annotated[float, "size of AdamW's steps"] = 1e-4,
+        matrix_learning_rate: Annotated[float, "size of Muon's steps"] = 0.02,
+        weight_decay: Annotated[float, "share of a weight that decays per step, times the learning rate"] = 0.0,
+        betas: Annotated[tuple[float, float], "decay of AdamW's two moments per step"] = (0.9, 0.95),
+        schedule: Annotated[
+            Literal["constant", "linear", "cosine"], "how both learning rates go on; linear and cosine end at 0"
+        ] = "constant",
+        warmup_updates: Annotated[float, "updates in which the learning rates rise from 0; 0.1: a tenth of one"] = 0.0,
+        total_updates: Annotated[int | None, "updates after which the schedule ends; the stage's unless given"] = None,
+        clip_norm: Annotated[float | None, "largest norm of the gradient; None: any"] = 1.0,
+        epochs: Annotated[int, "how often an update goes through its rows"] = 1,
+        minibatches: Annotated[int, "optimiser steps of an epoch"] = 1,
+        minibatch_tokens: Annotated[int | None, "row tokens of an optimiser step, instead of minibatches"] = None,
+        microbatch_tokens: Annotated[
+            int | None,
+            "row tokens of one forward pass, at most; unless given, 16,384 on a GPU, on a CPU 2,048 and fewer where a "
+            "worker would idle",
+        ] = None,
+        reference: Annotated[
+            Literal["none", "initial"],
+            "initial: keep the first weights for the loss's reference term, report the drift",
+        ] = "none",
+        workers: Annotated[
+            int | None,
+            "micro-batches that run at once on a CPU, each on one core; unless given, as many as this process has cores "
+            "for a small model, and one on all cores for a large one",
+        ] = None,
+        gradient_products: Annotated[
+            Literal["float32", "bfloat16"],
+            "bfloat16: a faster backward pass of a float32 model, right to about three digits",
+        ] = "float32",
+        turns: Annotated[
+            int | None,
+            "turns of each trajectory that are trained, drawn anew in each update and weighted by 1/p; None: all",
+        ] = None,
     ) -> None:
         """Raises ConfigError for a setting out of range, and for a model that is no language model."""
         if not isinstance(model, LanguageModel):

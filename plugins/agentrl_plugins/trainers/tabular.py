@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -25,20 +25,21 @@ def register_trainers(register: agentrl.Register) -> None:
 class Tabular:
     """Ascends (1 / B) Σ A log π over the turns of B trajectories, one step per update.
 
-    π is the softmax over the admissible actions at the temperature that was sampled with. `optimizer="gradient"`
-    adds learning_rate · gradient; `"adam"` is Kingma and Ba (1412.6980), algorithm 1. `clip` bounds the norm of the
-    gradient. The step is on-policy: there is no importance ratio, so play with the newest weights.
+    π is the softmax over the admissible actions at the temperature that was sampled with. The step is on-policy: there
+    is no importance ratio, so play with the newest weights.
     """
 
     def __init__(
         self,
         model: agentrl.Model,
         *,
-        learning_rate: float = 0.1,
-        optimizer: Literal["gradient", "adam"] = "adam",
-        clip: float | None = None,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
+        learning_rate: Annotated[float, "size of a step"] = 0.1,
+        optimizer: Annotated[
+            Literal["gradient", "adam"], "plain gradient ascent, or Adam (Kingma and Ba, 1412.6980, algorithm 1)"
+        ] = "adam",
+        clip: Annotated[float | None, "largest norm of the gradient; None: any"] = None,
+        betas: Annotated[tuple[float, float], "decay of Adam's two moments per step"] = (0.9, 0.999),
+        epsilon: Annotated[float, "added to the root of Adam's second moment"] = 1e-8,
     ) -> None:
         if not isinstance(model, Table):
             raise agentrl.ConfigError(f"trainer 'tabular' needs the model 'table', not {type(model).__name__}")
