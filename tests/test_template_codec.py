@@ -527,7 +527,11 @@ def _same_prompts(one: TemplateCodec, other: TemplateCodec) -> None:
 def test_a_saved_codec_is_the_same_when_it_is_loaded(family, history, tmp_path):
     codec = codec_of(family, history)
     codec.save(tmp_path / "codec")
-    _same_prompts(codec, TemplateCodec.load(tmp_path / "codec"))
+    loaded = TemplateCodec.load(tmp_path / "codec")
+    _same_prompts(codec, loaded)
+    loaded.save(tmp_path / "again")
+    for path in (tmp_path / "codec").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -124,11 +124,12 @@ class TemplateCodec:
         from transformers import AutoTokenizer
 
         try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            for how in ("is_local", "local_files_only"):  # how it was loaded is no part of it, but would be saved
+                tokenizer.init_kwargs.pop(how, None)
             if not (folder / FILE).exists():
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 return cls(tokenizer, frozenset({tokenizer.eos_token_id}), tokenizer.model_max_length)
             facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             codec = cls(tokenizer, frozenset(facts["stop_ids"]), facts["max_context"], facts["history"])
         except (OSError, ValueError, KeyError) as error:
             raise RecordError(f"{folder} holds no codec ({type(error).__name__}: {error})") from error
