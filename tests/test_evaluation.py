@@ -7,26 +7,29 @@ import dataclasses
 import functools
 import json
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import worlds
+from playing import part, player
 
-from agentrl import DataError, Outcome, PluginError, Spec, Task, Trajectory, default_host
+from agentrl import COLUMNS, DataError, Outcome, PluginError, Speakers, Task, Trajectory, read_trajectories
+from agentrl import Play as Request
 from agentrl.data.jsontext import to_json
+from agentrl.data.record import Run
+from agentrl.data.table import first_difference
 from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, pass_hat_k, wilson
 from agentrl.evaluation.protocol import Evaluation, Play, compare, evaluate
+from agentrl.evaluation.store import DURING, FINAL, best_update, keep_evaluation, read_evaluation
 
-HOST = default_host()
 
-
-def play(environments: Any, policy: str = "expert", tasks: int = 6, retries: int = 1, **settings: Any) -> Evaluation:
-    parts = {"context": HOST.build(Spec("context", "full")), "dialect": HOST.build(Spec("dialect", "plain"))}
-    spec = Spec("collector", "asynchronous", {"retries": retries})
-    collector = HOST.build(spec, environments=environments, **parts)
-    player = HOST.build(Spec("policy", policy, settings), dialect=parts["dialect"])
-    return asyncio.run(evaluate(collector, player, [Task("train", index) for index in range(tasks)], seed=0))
+def play(make: Any, policy: str = "expert", tasks: int = 6, retries: int = 1, **settings: Any) -> Evaluation:
+    speakers: Speakers = {"agent": part("policy", policy, **settings)}
+    on = player(make, retries=retries)
+    return asyncio.run(evaluate(on, speakers, [Task("train", index) for index in range(tasks)], seed=0))
 
 
 def plays(*won: bool, first: int = 0) -> Evaluation:
@@ -67,22 +70,38 @@ def test_a_play_that_failed_is_counted_apart_and_is_never_a_zero() -> None:
     assert result.summary()["failures"] == 2
 
 
+def test_what_is_played_follows_from_the_seed_of_the_evaluation_alone() -> None:
+    def actions(seed: int, count: int, key: str) -> list[list[str]]:
+        on = player(lambda: worlds.Counting(length=50, cap=9))
+        tasks = [Task("train", index) for index in range(count)]
+        result = asyncio.run(evaluate(on, {"agent": part("policy", "random")}, tasks, seed=seed, key=key))
+        assert all(t.id.startswith(f"{key}/") for t in result.trajectories)
+        return [[turn.action for turn in t.turns] for t in result.trajectories]
+
+    assert actions(0, 5, "eval")[:2] == actions(0, 2, "eval-26")
+    assert actions(0, 2, "eval") != actions(1, 2, "eval")
+
+
+def test_branches_and_earlier_attempts_do_not_count() -> None:
+    (first,) = play(worlds.Counting, tasks=1).trajectories
+    again = dataclasses.replace(first, attempt=1, turns=first.turns[:1])
+    branch = dataclasses.replace(first, parent=f"{first.id}@1", inherited=1)
+    assert [one.turns for one in Evaluation.of([again, first, branch]).plays] == [1]
+
+
 class Lazy:
-    """A collector that breaks its contract: it leaves tasks out."""
+    """A player that breaks its contract: it leaves plays out."""
 
-    async def collect(self, policy: Any, tasks: Any, *, seed: int) -> list[Trajectory]:
-        return [Trajectory((), task, group=str(task.index), outcome=Outcome.TERMINATED) for task in tasks[:-1]]
+    async def play(self, speakers: Speakers, plays: Sequence[Request]) -> list[Trajectory]:
+        return [Trajectory((), one.task, group=one.group, outcome=Outcome.TERMINATED) for one in plays[:-1]]
 
-    def metrics(self) -> dict[str, float]:
-        return {}
-
-    def close(self) -> None: ...
+    def snapshot(self, trajectory: Trajectory, turn: int) -> object:
+        return None
 
 
-def test_a_collector_that_leaves_tasks_out_is_an_error() -> None:
-    policy: Any = None
+def test_a_player_that_leaves_plays_out_is_an_error() -> None:
     with pytest.raises(PluginError, match="Lazy gave trajectories of 2 plays for 3 tasks"):
-        asyncio.run(evaluate(Lazy(), policy, [Task("train", index) for index in range(3)], seed=0))
+        asyncio.run(evaluate(Lazy(), {}, [Task("train", index) for index in range(3)], seed=0))
 
 
 def test_an_evaluation_survives_json() -> None:
@@ -97,6 +116,39 @@ def test_an_evaluation_survives_json() -> None:
     ):
         with pytest.raises(DataError):
             Evaluation.from_json(broken)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create(tmp_path, "run", {"name": "run"}, {})
+
+
+def test_an_evaluation_is_kept_with_every_play_and_its_trajectory(run: Run) -> None:
+    worlds.Faulty.left = 1
+    result = play(lambda: worlds.Faulty("raise"), retries=0)
+    keep_evaluation(run, 26, FINAL, result, COLUMNS)
+    keep_evaluation(run, 26, DURING, play(worlds.Counting, tasks=2), COLUMNS)
+    assert sorted(path.name for path in (run.folder / "evaluations").iterdir()) == ["000026", "000026-during"]
+    assert read_evaluation(run, 26) == result
+    during = read_evaluation(run, 26, DURING)
+    assert during is not None
+    assert len(during.plays) == 2
+    kept = read_trajectories(run.folder / "evaluations/000026/trajectories.parquet")
+    assert first_difference(kept, result.trajectories) == ""
+    assert read_evaluation(run, 27) is None
+
+
+def test_evaluations_of_earlier_versions_are_read(run: Run) -> None:
+    run.write_json("evaluations/000002.json", plays(True, False).to_json())
+    assert read_evaluation(run, 2) == plays(True, False)
+
+
+def test_the_best_update_is_the_latest_with_the_highest_success_of_the_split_that_picks_it(run: Run) -> None:
+    assert best_update(run, 9) == 9
+    for update, won in ((2, (True, False)), (4, (True, True)), (6, (True, True)), (8, (False, True))):
+        keep_evaluation(run, update, DURING, plays(*won), COLUMNS)
+        keep_evaluation(run, update, FINAL, plays(*([update == 2] * 2)), COLUMNS)  # final numbers choose nothing
+    assert best_update(run, 9) == 5
 
 
 def test_an_evaluation_of_nothing_knows_nothing() -> None:

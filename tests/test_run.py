@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -15,11 +17,17 @@ from typing import Any
 import pytest
 
 import agentrl
-from agentrl import AgentRLError, ConfigError, RecordError, read_trajectories
+from agentrl import AgentRLError, Batch, ConfigError, RecordError, read_trajectories
 from agentrl.data.record import Run
 from agentrl.data.table import first_difference
+from agentrl.parts.run_file import Stage
+from agentrl.runs.progress import Progress
+from agentrl.runs.recorder import Committed
+from agentrl.runs.run import check
+from agentrl.runs.watchers import ShowsProgress
 
 ROOT = Path(__file__).parents[1]
+OLD = Path(__file__).parent / "data/run_of_version_1"
 
 
 def tables(runs: Path, **changes: Any) -> dict[str, Any]:
@@ -90,7 +98,7 @@ def test_the_seed_changes_what_is_played_but_not_the_held_out_tasks(finished: ag
     table = "updates/000000/trajectories.parquet"
     assert first_difference(*(read_trajectories(folder / table) for folder in (finished.folder, other.folder)))
     plays = [
-        [play["task"] for play in json.loads((folder / "evaluations/000026.json").read_text())["plays"]]
+        [play["task"] for play in json.loads((folder / "evaluations/000026/evaluation.json").read_text())["plays"]]
         for folder in (finished.folder, other.folder)
     ]
     assert plays[0] == plays[1]
@@ -125,30 +133,64 @@ def test_a_run_that_is_over_is_not_played_again(copied: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in copied.glob("updates/**/*")} == before
 
 
-def test_a_world_that_always_fails_ends_the_run_with_its_reason(tmp_path: Path) -> None:
-    class Broken(agentrl.Environment):
-        """Fails at every step."""
+class Broken(agentrl.Environment):
+    """Fails at its step number `at`."""
 
-        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-            super().reset(seed=seed)
-            return "hello", {"admissible": ["go"]}
+    def __init__(self, *, at: int = 0, forever: bool = True) -> None:
+        self.at = at
 
-        def step(self, action: str) -> Any:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return "hello", {"admissible": ["go"]}
+
+    def step(self, action: str) -> Any:
+        self.steps += 1
+        if self.steps > self.at:
             raise RuntimeError("the pipe burst")
+        return "hello", 0.0, False, False, {"admissible": ["go"]}
 
-    class Plugin:
-        @agentrl.hookimpl
-        def register_environments(self, register: Any) -> None:
-            register("broken", Broken)
 
-    host = agentrl.Host(extra={"broken": Plugin()})
+def breaking(runs: Path, **settings: Any) -> dict[str, Any]:
+    changes = {"environment": {"name": "given/environment", **settings}, "evaluation": {"split": "train", "tasks": 2}}
+    return tables(runs, **changes, stages=[{"name": "rl", "updates": 2}])
+
+
+def test_a_run_that_cannot_be_played_is_refused_before_it_has_a_folder(tmp_path: Path) -> None:
+    for attempt in (agentrl.train, check_broken):
+        with pytest.raises(
+            AgentRLError, match="its first task cannot be played, so nothing was begun .*the pipe burst"
+        ):
+            attempt(breaking(tmp_path), parts={"environment": Broken})
+    assert not list(tmp_path.iterdir())
+
+
+def check_broken(given: Any, parts: Any) -> Any:
+    from agentrl.parts.host import default_host
+    from agentrl.runs.given import with_parts
+
+    found, host = with_parts(given, parts, default_host())
+    return check(found, host=host)
+
+
+def test_a_world_that_always_fails_later_ends_the_run_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(AgentRLError, match="nothing to learn from.*the pipe burst"):
-        agentrl.train(tables(tmp_path, environment={"name": "broken"}, evaluation={"split": "train"}), host=host)
+        agentrl.train(breaking(tmp_path, at=3), parts={"environment": Broken})
+
+
+def test_checking_builds_everything_plays_a_task_and_writes_nothing(tmp_path: Path) -> None:
+    config = check(tables(tmp_path))
+    assert [stage.name for stage in config.plan] == ["explore", "rl"]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="names the split 'valdi'; the world has"):
+        check(tables(tmp_path, evaluation={"split": "valdi"}))
 
 
 def test_evaluation_of_a_finished_run_repeats_its_last_table(finished: agentrl.Result) -> None:
     result = agentrl.evaluate(finished.folder)
-    assert result.summary() == json.loads((finished.folder / "evaluations/000026.json").read_text())["summary"]
+    assert (
+        result.summary() == json.loads((finished.folder / "evaluations/000026/evaluation.json").read_text())["summary"]
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
@@ -198,7 +240,7 @@ def test_the_path_for_large_models_runs_on_a_folder_on_disk(tmp_path: Path) -> N
     from agentrl_plugins.models.tiny import tiny
 
     words = ["You are in the middle of a room. Looking quickly around you, you see a cabinet 1.", "go to cabinet 1"]
-    tiny(words, 1, layers=2, width=32, max_context=4096).save(tmp_path / "model")
+    tiny(words, 1, agentrl.SavedCodec(), layers=2, width=32, max_context=4096).write(tmp_path / "model")
     result = agentrl.train(
         ROOT / "examples/household_qwen.toml", language_tables(tmp_path / "runs", tmp_path / "model")
     )
@@ -207,6 +249,85 @@ def test_the_path_for_large_models_runs_on_a_folder_on_disk(tmp_path: Path) -> N
     assert result.summary["updates"] == {"gigpo": 2}
     again = agentrl.evaluate(result.folder, ["evaluation.tasks=2"], model=result.folder / "model")
     assert len(again.plays) == 2
+
+
+REWRITES = (  # old answers are shortened, as templates that drop old thoughts do
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' }}"
+    "{% if m['role'] == 'assistant' %}{{ 'old ' + m['content'][:1] + '<|end|>' }}{% else %}{{ m['content'] }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def rewriting_model(folder: Path) -> Path:
+    from agentrl_plugins.models.tiny import tiny
+
+    words = ["You stand at 1. You see a door to the left.", "left right forward back"]
+    model = tiny(words, 1, agentrl.SavedCodec(), layers=1, width=16, heads=2, kv_heads=1, head_width=8, vocabulary=300)
+    model.write(folder)  # type: ignore[attr-defined]
+    (folder / "chat_template.jinja").write_text(REWRITES)
+    return folder
+
+
+def rewriting(runs: Path, **model: Any) -> dict[str, Any]:
+    return {
+        "name": "rewriting", "seed": 1, "runs": str(runs), "environment": {"name": "corridor", "max_turns": 6},
+        "model": {"name": "pretrained", "path": str(rewriting_model(runs / "base")), "device": "cpu", **model},
+        "policy": {"name": "transformers", "max_tokens": 4}, "loss": "ppo", "credit": "grpo",
+        "sampler": {"name": "uniform", "tasks": 2}, "collector": {"name": "asynchronous", "group_size": 3},
+        "trainer": {"name": "packed"}, "stages": [{"name": "rl", "updates": 2}],
+    }  # fmt: skip
+
+
+def test_every_sampled_token_is_trained_under_a_template_that_rewrites_old_answers(tmp_path: Path) -> None:
+    commits = Run.open(agentrl.train(rewriting(tmp_path)).folder).commits()
+    for commit in commits:
+        turns = [turn for trajectory in commit.trajectories() for turn in trajectory.turns]
+        assert commit.metrics["tokens_untrained"] == 0
+        assert commit.metrics["train/tokens_scored"] == sum(len(turn.completion.ids) for turn in turns)
+        assert {turn.relation for turn in turns} == {"start", "new"}
+        assert commit.metrics["prompt/realign"] > 0
+        assert "prompt/append" not in commit.metrics
+        assert commit.metrics["train/rows"] == len(turns)
+        assert commit.metrics["train/row_tokens_ratio"] > 1.5
+        assert commit.metrics["train/logprob_gap_max"] < 1e-4
+
+
+def test_with_history_as_sampled_the_same_run_has_a_row_for_each_trajectory(tmp_path: Path) -> None:
+    commits = Run.open(agentrl.train(rewriting(tmp_path, history="as_sampled")).folder).commits()
+    for commit in commits:
+        turns = [turn for trajectory in commit.trajectories() for turn in trajectory.turns]
+        assert {turn.relation for turn in turns} == {"start", "append"}
+        assert commit.metrics["tokens_untrained"] == 0
+        assert commit.metrics["train/rows"] == 6
+        assert commit.metrics["train/row_tokens_ratio"] == 1
+
+
+def test_where_rows_hold_many_times_their_distinct_tokens_a_person_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watcher = ShowsProgress(Progress(), 0)
+    for update, ratio in enumerate((2.9, 3.5, 4.0)):
+        event = Committed(update, Stage(name="rl"), Batch(update, ()), {"train/row_tokens_ratio": ratio})
+        with caplog.at_level(logging.WARNING, "agentrl"):
+            asyncio.run(watcher.committed(event))
+    assert caplog.text.count("rows hold") == 1
+    assert 'history = "as_sampled"' in caplog.text
+    assert "turns = 4" in caplog.text
+
+
+def test_a_run_of_an_earlier_version_is_read_and_evaluated_but_not_resumed(tmp_path: Path) -> None:
+    shutil.copytree(OLD, tmp_path / "old")
+    commits = Run.open(tmp_path / "old").commits()
+    assert [commit.update for commit in commits] == [0, 1]
+    assert all(commit.trajectories() and commit.advantages() for commit in commits)
+    before = json.loads((OLD / "evaluations/000002.json").read_text())
+    after = agentrl.evaluate(tmp_path / "old")
+    assert [play.task for play in after.plays] == [play["task"] for play in before["plays"]]
+    assert {int(v) for t in after.trajectories for turn in t.turns for v in turn.completion.versions} == {2}
+    with pytest.raises(
+        RecordError, match="begun by an earlier version, .* not resumed; start again: agentrl train .*run.toml"
+    ):
+        agentrl.resume(tmp_path / "old")
 
 
 def test_a_model_folder_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:

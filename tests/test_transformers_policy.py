@@ -2,14 +2,32 @@
 
 import asyncio
 import copy
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
 
-from agentrl import ConfigError, ContextOverflow, Dialogue, Host, Message, PolicyFault, Spec, relation
-from agentrl_plugins.models.pretrained import pretrained
+from agentrl import (
+    ConfigError,
+    ContextOverflow,
+    Dialogue,
+    Host,
+    Message,
+    Model,
+    Policy,
+    PolicyFault,
+    SavedCodec,
+    Scope,
+    Shared,
+    Spec,
+    Stream,
+    Version,
+    Weights,
+    relation,
+)
+from agentrl_plugins.models import pretrained as pretrained_plugin
 from agentrl_plugins.models.ragged import ragged_logits
 from agentrl_plugins.models.sampling import entropy, log_distribution
 from agentrl_plugins.models.tiny import tiny
@@ -22,10 +40,18 @@ TEXTS = [f"You arrive at {place}. On the {place}, you see nothing." for place in
 LENGTH = 512
 
 
+def fresh(**settings):
+    size = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "head_width": 8, "vocabulary": 300, "init_std": 0.3}
+    return tiny(TEXTS, 1, SavedCodec(), **size | {"max_context": LENGTH} | settings)
+
+
+def pretrained(**settings):
+    return pretrained_plugin.pretrained(0, SavedCodec(), device="cpu", **settings)
+
+
 @pytest.fixture(scope="module")
 def model():
-    return tiny(TEXTS, 1, layers=2, width=32, heads=4, kv_heads=2, head_width=8, vocabulary=300, init_std=0.3,
-                max_context=LENGTH)  # fmt: skip
+    return fresh()
 
 
 def observation(member, turn):
@@ -111,7 +137,7 @@ def test_engine_and_trainer_agree_on_multi_turn_trajectories(model):
 
 def test_every_prompt_appends_and_what_is_sampled_ends_with_a_stop_or_is_cut(model):
     for said in play_all(TransformersPolicy(model, max_tokens=8), range(20), 4):
-        assert [relation(a, b.prompt_ids) for a, b in itertools.pairwise(said)] == ["append"] * 3
+        assert [relation(a, b.prompt_ids)[0] for a, b in itertools.pairwise(said)] == ["append"] * 3
         for completion in said:
             assert (completion.stop == "stop") == (completion.ids[-1] == model.tokenizer.eos_token_id)
             assert completion.stop == "stop" or len(completion.ids) == 8
@@ -220,9 +246,11 @@ def test_a_slot_is_taken_from_the_dialogue_that_rested_longest(model):
         assert_same(play_all(TransformersPolicy(model, max_tokens=4), [member], 3)[0], turns, 1e-5)
 
 
-def test_a_window_forks_and_is_still_exact(model):
+def test_a_window_gives_new_prompts_and_is_still_exact(model):
     for said in play_all(TransformersPolicy(model, max_tokens=8), range(6), 5, window=1):
-        assert relation(said[2], said[3].prompt_ids) == "fork"
+        how, kept = relation(said[2], said[3].prompt_ids)
+        assert how == "new"
+        assert kept < len(said[2].prompt_ids)
         for completion in said:
             ids = np.concatenate([completion.prompt_ids, completion.ids])
             logprobs = torch.log_softmax(plain_logits(model, ids), -1)[len(completion.prompt_ids) - 1 : -1]
@@ -302,7 +330,7 @@ def test_an_event_loop_that_died_midway_does_no_harm(model, workers):
 
 
 def test_new_weights_void_the_caches_and_stamp_the_tokens():
-    model = tiny(TEXTS, 1, layers=2, width=32, vocabulary=300, init_std=0.3, max_context=LENGTH)
+    model = fresh()
     policy = TransformersPolicy(model, max_tokens=30, workers=1)
 
     async def changing():
@@ -312,7 +340,7 @@ def test_new_weights_void_the_caches_and_stamp_the_tokens():
         for _ in range(6):
             await asyncio.sleep(0)
         _train_a_little(model)
-        await policy.refresh(model)
+        await policy.refresh(await model.publish(1, Shared))
         return await task
 
     completion = asyncio.run(changing())
@@ -330,7 +358,7 @@ def _train_a_little(model):
     with torch.no_grad():
         for index, parameter in enumerate(model.module.parameters()):
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index)), alpha=0.02)
-    model.version += 1
+    model.version = dataclasses.replace(model.version, update=model.version.update + 1)
 
 
 def test_changed_weights_are_noticed_even_without_refresh(model):
@@ -356,7 +384,7 @@ def test_a_string_ends_the_completion_and_its_tokens_stay(model):
                 found += 1
                 assert completion.stop == "stop"
                 assert completion.ids[-1] != model.tokenizer.eos_token_id
-        assert relation(said[0], said[1].prompt_ids) == "append"
+        assert relation(said[0], said[1].prompt_ids)[0] == "append"
     assert found > 5
 
 
@@ -368,23 +396,59 @@ def test_the_context_limit_cuts_and_then_overflows(model):
     long = (message, Message("assistant", first.text, first), Message("user", observation(1, 1) * 4))
     with pytest.raises(ContextOverflow, match="max_context = 60"):
         asyncio.run(policy.act(Dialogue(long, "k", 6)))
-    with pytest.raises(ContextOverflow):
-        policy.encode(Dialogue((message,), "e", 0), "go to cabinet 1 " * 40)
 
 
-def test_encode_makes_the_ids_that_sampling_would_have(model):
+def test_a_prompt_that_was_made_is_taken_as_it_is(model):
     policy = TransformersPolicy(model, max_tokens=8)
+    asked = (Message("user", observation(0, 0)),)
+    prompt = model.codec.prompt(asked)
+    made = asyncio.run(policy.act(Dialogue((), "k", 1, prompt)))
+    assert made.prompt_ids is prompt.ids
+    assert_same([made], [asyncio.run(policy.act(Dialogue(asked, "k", 1)))], 1e-5)
+
+
+def test_a_dialogue_may_ask_for_fewer_tokens(model):
+    policy = TransformersPolicy(model, max_tokens=8)
+    asked = (Message("user", observation(0, 0)),)
+    short, whole_, long = (
+        asyncio.run(policy.act(Dialogue(asked, "k", 3, max_tokens=limit))) for limit in (2, None, 99)
+    )
+    assert len(short.ids) == 2
+    assert short.stop == "length"
+    assert whole_.ids[:2].tolist() == short.ids.tolist()
+    assert long.ids.tolist() == whole_.ids.tolist()
+
+
+def test_a_policy_says_what_it_can_do(model):
+    policy = TransformersPolicy(model)
+    assert isinstance(policy, Policy)
+    assert (policy.accepts, policy.exact, policy.repeatable) == ({Shared}, True, True)
+    assert policy.version == model.version
+    assert policy.codec is model.codec
+
+
+def test_a_refresh_takes_over_version_and_weights_of_another_model(model):
+    policy = TransformersPolicy(model, max_tokens=8)
+    other = copy.deepcopy(model)
+    other.version = Version("run", "b", "model", 0)
+    _train_a_little(other)
     dialogue = Dialogue((Message("user", observation(0, 0)),), "k", 1)
-    encoded = policy.encode(dialogue, "go to cabinet 3")
-    assert model.tokenizer.decode(encoded.ids) == "go to cabinet 3<|end|>"
-    assert encoded.logprobs.tolist() == [0] * len(encoded.ids)
-    sampled = asyncio.run(policy.act(dialogue))
-    assert np.array_equal(encoded.prompt_ids, sampled.prompt_ids)
-    follow = (*dialogue.messages, Message("assistant", encoded.text, encoded), Message("user", "You see nothing."))
-    assert relation(encoded, policy.encode(Dialogue(follow, "k", 1), "x").prompt_ids) == "append"
-    cut = policy.encode(Dialogue(dialogue.messages, "k", 1, stop=("cabinet",)), "go to cabinet 3")
-    assert cut.text == "go to cabinet"
-    assert cut.ids[-1] != model.tokenizer.eos_token_id
+    before = asyncio.run(policy.act(dialogue))
+    asyncio.run(policy.refresh(asyncio.run(other.publish(3, Shared))))
+    assert policy.version == Version("run", "b", "model", 3)
+    after = asyncio.run(policy.act(dialogue))
+    assert_same([after], [asyncio.run(TransformersPolicy(other, max_tokens=8).act(dialogue))], 1e-5)
+    assert before.logprobs[0] != after.logprobs[0]
+    assert set(after.versions) == {3}
+
+
+def test_weights_of_another_kind_or_for_other_words_are_refused(model):
+    policy = TransformersPolicy(model, max_tokens=8)
+    with pytest.raises(PolicyFault, match="shares a language model of its process"):
+        asyncio.run(policy.refresh(Weights(Version(), Stream("x"))))
+    other = fresh(vocabulary=310)
+    with pytest.raises(ConfigError, match="the new model has another codec"):
+        asyncio.run(policy.refresh(asyncio.run(other.publish(1, Shared))))
 
 
 def test_broken_weights_are_a_policy_fault_and_mended_ones_work_again(model):
@@ -411,8 +475,8 @@ def test_a_closed_policy_is_closed_twice_and_still_answers(model):
 
 
 def test_an_adapter_is_sampled_from_and_scored_alike(model, tmp_path):
-    model.save(tmp_path / "base")
-    adapted = pretrained(path=str(tmp_path / "base"), device="cpu", lora_rank=4)
+    model.write(tmp_path / "base")
+    adapted = pretrained(path=str(tmp_path / "base"), lora_rank=4)
     with torch.no_grad():
         for parameter in adapted.module.parameters():
             if parameter.requires_grad:
@@ -427,8 +491,8 @@ def test_an_adapter_is_sampled_from_and_scored_alike(model, tmp_path):
 
 
 def test_half_precision_runs_and_stays_near(model, tmp_path):
-    model.save(tmp_path / "base")
-    half = pretrained(path=str(tmp_path / "base"), device="cpu", dtype="bfloat16")
+    model.write(tmp_path / "base")
+    half = pretrained(path=str(tmp_path / "base"), dtype="bfloat16")
     for said in play_all(TransformersPolicy(half, max_tokens=8), range(9), 3):
         logprobs = torch.log_softmax(plain_logits(half, whole(said)).float(), -1)
         for completion in said:
@@ -447,6 +511,6 @@ def test_settings_out_of_range_and_models_without_tokens_are_refused(model):
         {"rows": 0},
     ):
         with pytest.raises(ConfigError, match=next(iter(settings))):
-            host.build(Spec("policy", "transformers", settings), model=model)
+            host.build(Spec("policy", "transformers", settings), Scope({Model: model}))
     with pytest.raises(ConfigError, match="language model"):
-        host.build(Spec("policy", "transformers", {}), model=object())
+        host.build(Spec("policy", "transformers", {}), Scope({Model: object()}))

@@ -166,7 +166,7 @@ class TemplateCodec:
         marked = [mapped(m) for m in adapted]
         for entry, message in zip(marked, adapted, strict=True):
             if message.completion is after:
-                entry["content"] = message.content + mark
+                entry["content"] = mark  # alone: what a template makes of old answers is none of our business here
         text = self._template.render(marked, told)
         if not mark or mark not in text:
             return None
