@@ -205,7 +205,10 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """Owner of one set of weights and their version. While a stage runs, its trainer alone changes them."""
+    """Owner of one set of weights and their version. While a stage runs, its trainer alone changes them.
+
+    May offer `begin(folder)`: `load` for a run that starts from another's weights, which are then the "initial" ones.
+    """
 
     version: Version
 
