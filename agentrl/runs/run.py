@@ -207,8 +207,8 @@ class _Running:
                     model = self.live.model(name)
                     await model.load(folder)
                     model.version = dataclasses.replace(model.version, update=done)
-        elif self.config.start_from is not None:
-            await self.live.model().load(Run.open(self.config.start_from).model_folder())
+        else:
+            await self.live.begin()
         first, played = 0, Counter[str]()
         for number, stage in enumerate(self.plan):
             if done < first + stage.updates:
