@@ -31,4 +31,5 @@ def install(project: Path, target: Path) -> None:
 def environ(*targets: Path) -> Mapping[str, str]:
     """The environment of a process that sees what is installed in `targets`, and this Python's commands."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, targets)), "PATH": path, "OMP_NUM_THREADS": "1"}
+    python_path = os.pathsep.join([*map(str, targets), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {**os.environ, "PYTHONPATH": python_path, "PATH": path, "OMP_NUM_THREADS": "1"}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("mcp", reason="pip install 'agentrl[mcp]'")
+pytest.importorskip("mcp", reason="pip install mcp")
 
 from agentrl import ConfigError, EnvironmentFault, Spec, ToolAction, default_host
 from agentrl.testing import check_environment
