@@ -37,7 +37,7 @@ def listings(items: Path, attributes: Path | None, human: Path | None, limit: in
 def entries(path: Path) -> Iterator[tuple[str, Any]]:
     """The members of a JSON array (with empty names) or object, one at a time."""
     if not path.is_file():
-        raise agentrl.ConfigError(f"there is no file {path}. Give the path of a WebShop data file, or leave it out.")
+        raise agentrl.ConfigError(f"there is no file {path}. Give the path of a WebShop data file, or omit it.")
     with path.open(encoding="utf-8") as file:
         try:
             yield from _members(_Text(file))

@@ -48,7 +48,7 @@ class PPO:
             )
         if dual_clip is not None and dual_clip <= 1 + clip_high:
             raise agentrl.ConfigError(
-                f"loss 'ppo': dual_clip = {dual_clip} must be above 1 + clip_high = {1 + clip_high}; leave it away for none"
+                f"loss 'ppo': dual_clip = {dual_clip} must be above 1 + clip_high = {1 + clip_high}; omit it for none"
             )
         if reference_weight < 0:
             raise agentrl.ConfigError(f"loss 'ppo': reference_weight = {reference_weight} would reward drifting away")

@@ -53,7 +53,7 @@ def pretrained(
     adapter = folder and (Path(path) / "adapter_config.json").is_file()
     if adapter and lora_rank:
         raise agentrl.ConfigError(
-            f"{path} already is a LoRA adapter; leave lora_rank away, or give the path of its base"
+            f"{path} already is a LoRA adapter; omit lora_rank, or give the path of its base"
         )
     try:
         module = _with_adapter(path, dtype) if adapter else _base(path, dtype, local)
