@@ -313,9 +313,9 @@ def test_a_run_that_starts_from_another_has_its_weights_as_the_initial_ones(tmp_
     asyncio.run(model.begin(tmp_path / "other"))
     _moved(model)
     assert np.array_equal(_asked(model, "initial"), _asked(other))
+    forgetful = _small(2)
+    asyncio.run(forgetful.begin(tmp_path / "other"))
     with pytest.raises(ConfigError, match="keep_initial"):
-        forgetful = _small(2)
-        asyncio.run(forgetful.begin(tmp_path / "other"))
         _asked(forgetful, "initial")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentrl import ConfigError
 
-pytest.importorskip("bm25s", reason="the search extra is not installed: pip install 'agentrl[search]'")
+pytest.importorskip("bm25s", reason="the search extra is not installed: pip install bm25s pystemmer")
 
 from agentrl_envs.search import score, tags
 from agentrl_envs.search.knowledge import knowledge

@@ -17,7 +17,7 @@ import pytest
 from agentrl import ConfigError, DataError, Spec
 from agentrl.testing import check_environment
 
-pytest.importorskip("bm25s", reason="the search extra is not installed: pip install 'agentrl[search]'")
+pytest.importorskip("bm25s", reason="the search extra is not installed: pip install bm25s pystemmer")
 
 from agentrl_envs.search import bm25, settings
 from agentrl_envs.search.corpus import Hit, JsonLines, Shelf, open_corpus

@@ -12,7 +12,7 @@ import pytest
 
 import agentrl
 
-pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install 'agentrl[webshop]'")
+pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install bm25s pystemmer rapidfuzz")
 
 from agentrl_envs.webshop import files, generate, shop
 from agentrl_envs.webshop.goals import NO_CAP, Goals, _families

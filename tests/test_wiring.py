@@ -232,7 +232,8 @@ def test_what_is_kept_of_the_start_is_the_weights_of_the_other_run(tmp_path: Pat
         tables(tmp_path, name="warm", start_from=str(first.folder), trainer={}, stages=[{"name": "rl", "updates": 1}]),
         parts={"trainer": Keeps},
     )
-    assert seen and min(seen) > 0.1
+    assert seen
+    assert min(seen) > 0.1
     played = agentrl.read_trajectories(warm.folder / "updates/000000/trajectories.parquet")
     assert {int(version) for t in played for turn in t.turns for version in turn.completion.versions} == {0}
 

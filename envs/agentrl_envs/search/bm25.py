@@ -15,9 +15,9 @@ from agentrl_envs.search.corpus import Corpus, Hit
 try:
     import bm25s  # noqa: F401
     import Stemmer  # noqa: F401
-except ImportError as error:  # optional: `pip install agentrl[search]`
+except ImportError as error:  # optional: the extra `search`
     raise agentrl.ConfigError(
-        f"the search world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install 'agentrl[search]'"
+        f"the search world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install bm25s pystemmer"
     ) from None
 
 from agentrl_envs.webshop.search import Index as WithoutScores

@@ -38,7 +38,7 @@ def listings(items: Path, attributes: Path | None, human: Path | None, limit: in
 def entries(path: Path) -> Iterator[tuple[str, Any]]:
     """The members of a JSON array (with empty names) or object, one at a time."""
     if not path.is_file():
-        raise agentrl.ConfigError(f"there is no file {path}. Give the path of a WebShop data file, or leave it out.")
+        raise agentrl.ConfigError(f"there is no file {path}. Give the path of a WebShop data file, or omit it.")
     with path.open("rb") as file:
         opening = file.read(_BLANKS).lstrip()[:1]
         file.seek(0)

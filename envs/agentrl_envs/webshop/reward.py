@@ -14,9 +14,9 @@ from agentrl_envs.webshop.products import Product, Wanted
 
 try:
     from rapidfuzz.fuzz import token_set_ratio
-except ImportError as error:  # optional: `pip install agentrl[webshop]`
+except ImportError as error:  # optional: the extra `webshop`
     raise agentrl.ConfigError(
-        f"the webshop compares words with the library rapidfuzz ({error}). Run: pip install 'agentrl[webshop]'"
+        f"the webshop compares words with the library rapidfuzz ({error}). Run: pip install bm25s pystemmer rapidfuzz"
     ) from None
 
 _ALIKE = 85.5  # the original rounds to whole numbers, half to even, and asks for more than 85
