@@ -115,6 +115,7 @@ from .worlds import scoring as scoring
 from .worlds import vector as vector
 from .worlds.environment import Environment as Environment
 from .worlds.environment import UnicodeText as UnicodeText
+from .worlds.sessions import messages_of as messages_of
 from .worlds.text_world import Scene as Scene
 from .worlds.text_world import TextWorld as TextWorld
 from .worlds.text_world import fingerprint as fingerprint

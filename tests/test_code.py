@@ -12,7 +12,8 @@ import pytest
 from sandbox_support import needs_bubblewrap, provider
 
 from agentrl import ConfigError, SandboxFault, SandboxProvider, SandboxSpec, Spec, default_host
-from agentrl.parts.run_file import check, read_tables
+from agentrl.parts.run_file import parse
+from agentrl.parts.tables import read_tables
 from agentrl.testing import check_environment
 from agentrl_envs.code import reading
 from agentrl_envs.code.world import Code
@@ -305,9 +306,8 @@ def test_a_world_that_was_not_reset_says_so() -> None:
 
 def test_the_world_says_that_it_blocks_and_the_example_is_a_run_file() -> None:
     assert Code.blocks
-    table = read_tables(EXAMPLE)["environment"]
-    assert table["preset"] == "tiny"
-    check(Spec.from_table("environment", table), default_host())
+    config = parse(read_tables(EXAMPLE), default_host())
+    assert config.parts["environment"].settings["preset"] == "tiny"
 
 
 @needs_bubblewrap

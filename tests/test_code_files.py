@@ -188,7 +188,7 @@ def test_a_missing_or_broken_file_says_so(tmp_path: Path) -> None:
         Code(files={"test": str(tmp_path / "nothing.jsonl")})
     for name in ("broken.jsonl", "broken.parquet", "broken.jsonl.gz"):
         (tmp_path / name).write_text("{nonsense")
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(DataError, match="cannot be read"):
             Code(files={"test": str(tmp_path / name)})
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(ConfigError, match="no records"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mcp_support import SERVER, listening
 
-pytest.importorskip("mcp", reason="pip install 'agentrl[mcp]'")
+pytest.importorskip("mcp", reason="pip install mcp")
 
 from agentrl import ConfigError, EnvironmentFault, Spec, ToolAction, default_host
 from agentrl.testing import check_environment

@@ -305,6 +305,35 @@ def test_under_a_fresh_adapter_the_initial_weights_are_the_base_model(tmp_path):
     assert not np.allclose(_asked(model), _asked(base), atol=1e-3)
 
 
+def test_a_run_that_starts_from_another_has_its_weights_as_the_initial_ones(tmp_path):
+    other = _small(1, keep_initial=True)
+    _moved(other)
+    other.write(tmp_path / "other")  # with the initial weights of that run beside its own
+    model = _small(2, keep_initial=True)
+    asyncio.run(model.begin(tmp_path / "other"))
+    _moved(model)
+    assert np.array_equal(_asked(model, "initial"), _asked(other))
+    forgetful = _small(2)
+    asyncio.run(forgetful.begin(tmp_path / "other"))
+    with pytest.raises(ConfigError, match="keep_initial"):
+        _asked(forgetful, "initial")
+
+
+def test_an_adapter_that_was_trained_before_is_part_of_the_initial_weights(tmp_path):
+    _small(1).write(tmp_path / "base")
+    lora = {"path": str(tmp_path / "base"), "device": "cpu", "lora_rank": 4, "keep_initial": True}
+    other, model = pretrained(3, **lora), pretrained(4, **lora)
+    _moved(other)
+    other.write(tmp_path / "other")
+    asyncio.run(model.begin(tmp_path / "other"))
+    _moved(model)
+    assert np.array_equal(_asked(model, "initial"), _asked(other))
+    model.write(tmp_path / "checkpoint")
+    again = pretrained(5, **lora)
+    again.read(tmp_path / "checkpoint")
+    assert np.array_equal(_asked(again, "initial"), _asked(other))
+
+
 FAMILIES = {
     "qwen3": (Qwen3Config, Qwen3ForCausalLM),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM),

@@ -16,7 +16,8 @@ from test_architecture import RANKS
 import agentrl
 from agentrl import Host, Spec, read_trajectories
 from agentrl.data.table import first_difference
-from agentrl.parts.run_file import parse, read_tables
+from agentrl.parts.run_file import parse
+from agentrl.parts.tables import read_tables
 from agentrl.testing import check_credit, check_environment
 
 README = Path(__file__).parents[1] / "README.md"
@@ -58,7 +59,7 @@ def test_a_world_takes_25_lines_and_a_credit_15() -> None:
 def test_the_world_and_the_credit_pass_the_kit(host: Host) -> None:
     report = check_environment(lambda: host.build(Spec("environment", "lamps")), name="lamps", actions=500)
     assert report.passed, report.failures
-    report = check_credit(host.build(Spec("credit", "late")), name="late")
+    report = check_credit(lambda: host.build(Spec("credit", "late")), name="late")
     assert report.passed, report.failures
 
 

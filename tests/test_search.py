@@ -10,12 +10,12 @@ import pytest
 
 from agentrl import ConfigError
 
-pytest.importorskip("bm25s", reason="the search extra is not installed: pip install 'agentrl[search]'")
+pytest.importorskip("bm25s", reason="the search extra is not installed: pip install bm25s pystemmer")
 
-from agentrl_envs.search import score, tags, words
+from agentrl_envs.search import score, tags
 from agentrl_envs.search.knowledge import knowledge
 from agentrl_envs.search.questions import Generated
-from agentrl_envs.search.relations import FULL, TINY
+from agentrl_envs.search.relations import FULL, TINY, WORDS
 from agentrl_envs.search.world import LONGEST_QUERY, Search
 
 PRESETS: tuple[Any, ...] = ("full", "tiny")
@@ -244,7 +244,7 @@ def test_names_stay_apart_after_normalisation_and_words_name_one_kind_only() -> 
     for preset in PRESETS:
         pages = knowledge(preset, 0).pages
         assert len({score.normalise(name) for name in pages}) == len(pages)
-    listed = [word for name in dir(words) if name.startswith("TINY_") for word in getattr(words, name)]
+    listed = [word for name, words in WORDS.items() if name.startswith("tiny_") for word in words]
     assert len(set(listed)) == len(listed) == 6 * 24
 
 
@@ -327,7 +327,7 @@ def test_names_and_numbers_are_asked_for() -> None:
         ({"questions": {"train": Path("x.jsonl")}}, "corpus"),
         (
             {"questions": {"train": Path("/nowhere/x.jsonl")}, "corpus": Path("/nowhere/y.jsonl")},
-            "no file of questions",
+            "there is no file",
         ),
         ({"questions": {"train": Path("x.jsonl")}, "corpus": Path("y.jsonl"), "hops": (1, 2)}, "generated"),
         ({"questions": {"train": Path("x.jsonl")}, "corpus": Path("y.jsonl"), "preset": "tiny"}, "generated"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agentrl import Spec
 from agentrl.testing import check_environment
 
-pytest.importorskip("bm25s", reason="the search extra is not installed: pip install 'agentrl[search]'")
+pytest.importorskip("bm25s", reason="the search extra is not installed: pip install bm25s pystemmer")
 
 from agentrl_envs.search.world import Search
 

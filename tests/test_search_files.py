@@ -17,7 +17,7 @@ import pytest
 from agentrl import ConfigError, DataError, Spec
 from agentrl.testing import check_environment
 
-pytest.importorskip("bm25s", reason="the search extra is not installed: pip install 'agentrl[search]'")
+pytest.importorskip("bm25s", reason="the search extra is not installed: pip install bm25s pystemmer")
 
 from agentrl_envs.search import bm25, settings
 from agentrl_envs.search.corpus import Hit, JsonLines, Shelf, open_corpus
@@ -168,7 +168,7 @@ def test_files_that_are_no_corpus_are_refused_with_a_reason(
         ("q.jsonl", b'{"question": "", "golden_answers": ["a"]}\n', "golden_answers"),
         ("q.jsonl", b'{"question": "who", "golden_answers": []}\n', "golden_answers"),
         ("q.jsonl", b"3\n", "golden_answers"),
-        ("q.parquet", b"nonsense", "no Parquet"),
+        ("q.parquet", b"nonsense", "Parquet"),
     ],
 )
 def test_files_that_hold_no_questions_are_refused_with_a_reason(
@@ -177,7 +177,7 @@ def test_files_that_hold_no_questions_are_refused_with_a_reason(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=says):
         questions(tmp_path / name)
-    with pytest.raises(ConfigError, match=r"\.jsonl or \.parquet"):
+    with pytest.raises(ConfigError, match=r"\.parquet file"):
         questions(lines(tmp_path / "q.csv", ASKED))
 
 

@@ -21,7 +21,7 @@ import pytest
 from agentrl import EnvironmentFault, Spec
 from agentrl.testing import check_environment
 
-pytest.importorskip("bm25s", reason="the search extra is not installed: pip install 'agentrl[search]'")
+pytest.importorskip("bm25s", reason="the search extra is not installed: pip install bm25s pystemmer")
 
 from serving_support import in_thread
 

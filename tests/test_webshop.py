@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install 'agentrl[webshop]'")
+pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install bm25s pystemmer rapidfuzz")
 
 from agentrl_envs.webshop.world import WebShop
 

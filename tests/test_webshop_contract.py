@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import agentrl
 
-pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install 'agentrl[webshop]'")
+pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install bm25s pystemmer rapidfuzz")
 
 from agentrl_envs.webshop.world import WebShop
 

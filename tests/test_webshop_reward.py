@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("rapidfuzz", reason="the webshop extra is not installed: pip install 'agentrl[webshop]'")
+pytest.importorskip("rapidfuzz", reason="the webshop extra is not installed: pip install bm25s pystemmer rapidfuzz")
 
 from agentrl_envs.webshop import generate
 from agentrl_envs.webshop.goals import Goal

@@ -16,7 +16,7 @@ import pytest
 
 import agentrl
 
-pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install 'agentrl[webshop]'")
+pytest.importorskip("bm25s", reason="the webshop extra is not installed: pip install bm25s pystemmer rapidfuzz")
 
 from serving_support import in_thread
 

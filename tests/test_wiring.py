@@ -218,6 +218,26 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
     assert any(abs(logit) > 0.1 for _, _, logit in one)
 
 
+def test_what_is_kept_of_the_start_is_the_weights_of_the_other_run(tmp_path: Path) -> None:
+    """Trainers copy their reference when they are made, and turns are numbered from 0."""
+    first = agentrl.train(tables(tmp_path))
+    seen: list[float] = []
+
+    class Keeps(Trainer):
+        def __init__(self, model: agentrl.Model) -> None:
+            super().__init__(model)
+            seen.append(float(np.abs(getattr(model, "logits")).sum()))  # noqa: B009
+
+    warm = agentrl.train(
+        tables(tmp_path, name="warm", start_from=str(first.folder), trainer={}, stages=[{"name": "rl", "updates": 1}]),
+        parts={"trainer": Keeps},
+    )
+    assert seen
+    assert min(seen) > 0.1
+    played = agentrl.read_trajectories(warm.folder / "updates/000000/trajectories.parquet")
+    assert {int(version) for t in played for turn in t.turns for version in turn.completion.versions} == {0}
+
+
 def test_parts_given_from_python_are_given_again_on_resume(tmp_path: Path) -> None:
     def half(trajectories: Any, *, scale: float = 1.0) -> Any:
         return [np.full(len(t.turns), scale) for t in trajectories]

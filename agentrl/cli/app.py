@@ -171,7 +171,7 @@ def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json
         return
     click.echo(f"success  {_interval(result.summary())}")
     click.echo(
-        f"return   {result.mean_return.value:.3f}   turns {result.mean_turns.value:.1f}   failed {result.failed}"
+        f"return   {result.mean_return.value:.3f}   turns {result.mean_turns.value:.1f}   failed {result.failures}"
     )
 
 
@@ -227,7 +227,7 @@ def _say_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     click.echo(f"\n{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mib']:.0f} MiB")
     if (folder / "curve.png").exists():
         click.echo(f"curve     {folder / 'curve.png'}")
-    click.echo(f"model     {folder / 'model'}\neverything {folder}\n")
+    click.echo(f"model     {folder / 'model'}\nrun       {folder}\n")
     click.echo(f"next: agentrl eval {folder}    agentrl train --help    agentrl list")
 
 
@@ -247,7 +247,7 @@ def _run_folder(target: str) -> Path:
     runs = [p.parent for p in config.runs.glob(f"{config.name}*/run.toml")]
     if not runs:
         raise ConfigError(
-            f"there is no run of {config.name!r} under {config.runs}/ to go on with; leave --resume out to begin one"
+            f"there is no run of {config.name!r} under {config.runs}/ to go on with; omit --resume to begin one"
         )
     return max(runs, key=lambda folder: (folder / "run.toml").stat().st_mtime)
 

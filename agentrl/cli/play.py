@@ -48,13 +48,13 @@ def play(
     player = host.build(Spec("policy", policy, {"ask": _ask} if policy == "human" else {}))
     if inspect.iscoroutinefunction(player.act):
         raise ConfigError(
-            f"policy {policy!r} reads prompts; `agentrl play` shows who looks at the world: human, expert, random"
+            f"policy {policy!r} needs prompts, and here are none; `agentrl play` takes human, expert or random"
         )
     options = {key: value for key, value in (("split", split), ("index", index)) if value is not None}
     try:
         _play(env, player, seed, options, echo=policy != "human")
     except (KeyboardInterrupt, EOFError, click.Abort):
-        click.echo("\nleft the game")
+        click.echo("\nended")
     finally:
         env.close()
 

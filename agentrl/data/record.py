@@ -61,7 +61,7 @@ def manifest_of(seed: int) -> dict[str, object]:
 
 
 class Run:
-    """One run folder. objectbody may read it; the first write makes this process its only writer, until `close`."""
+    """One run folder. Anybody may read it; the first write makes this process its only writer, until `close`."""
 
     def __init__(self, folder: Path, config: dict[str, object], manifest: dict[str, object]) -> None:
         self.folder, self.config, self.manifest = folder, config, manifest
@@ -121,13 +121,13 @@ class Run:
         self._lock.release()
 
     def commits(self) -> list[Commit]:
-        """The committed updates in order. One whose `commit.json` is damaged is left out, and logged."""
+        """The committed updates in order. One whose `commit.json` is damaged is omitted, and logged."""
         commits = []
         for folder in self._update_folders():
             try:
                 commits.append(Commit.read(folder))
             except RecordError as error:
-                log.warning("left out: %s", error)
+                log.warning("omitted: %s", error)
         return commits
 
     def model_folder(self) -> Path:

@@ -205,7 +205,10 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """Owner of one set of weights and their version. While a stage runs, its trainer alone changes them."""
+    """Owner of one set of weights and their version. While a stage runs, its trainer alone changes them.
+
+    May offer `begin(folder)`: `load` for a run that starts from another's weights, which are then the "initial" ones.
+    """
 
     version: Version
 
@@ -370,25 +373,26 @@ class Answer:
 
 
 class Session(Protocol):
-    """One trajectory's view of its past; a function of seed, turns and observations, so that a branch can replay it."""
+    """One trajectory's view of its past; a function of seed, turns and observations, so that a branch can replay it.
 
-    @property
-    def instructions(self) -> str:
-        """What the context adds to the world's own, already shown by `view`."""
-        ...
+    Derive from it, and only `view` has to be written.
+    """
 
-    @property
-    def tools(self) -> tuple[Tool, ...]:
-        """Tools of the context's own."""
-        ...
+    instructions: str = ""
+    """What the context adds to the world's own, already shown by `view`."""
+    tools: tuple[Tool, ...] = ()
+    """Tools of the context's own."""
 
     def view(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...] | Speak:
-        """What the policy reads now, or what it is asked first. `turns` holds spoken turns too."""
+        """What the policy reads now, or what it is asked first. `turns` holds spoken turns too.
+
+        Raises ContextOverflow where nothing that would fit is left to be shown; the trajectory ends at its context limit.
+        """
         ...
 
     def answer(self, reading: Reading) -> Answer | None:
         """The answer to an action that is the context's, None for one that is the world's."""
-        ...
+        return None
 
 
 class Context(Protocol):

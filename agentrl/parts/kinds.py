@@ -27,30 +27,37 @@ class Kind:
     kit: str = ""
 
 
-_PARTS = "agentrl.testing.parts"
+_KITS = "agentrl.testing"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("environment", "register_environments", object, "a world", stage=True,
-             kit="agentrl.testing.environment:check_environment"),
+             kit=f"{_KITS}.environment:check_environment"),
         Kind("sandbox", "register_sandboxes", SandboxProvider, "where untrusted code runs"),
-        Kind("model", "register_models", contracts.Model, "weights and codec"),
-        Kind("policy", "register_policies", contracts.Policy, "who acts", stage=True),
+        Kind("model", "register_models", contracts.Model, "weights and codec",
+             kit=f"{_KITS}.models:check_model"),
+        Kind("policy", "register_policies", contracts.Policy, "who acts", stage=True,
+             kit=f"{_KITS}.policies:check_policy"),
         Kind("context", "register_contexts", contracts.Context, "what of the past is seen", made=False, stage=True,
-             default="full", kit=f"{_PARTS}:check_context"),
+             default="full", kit=f"{_KITS}.words:check_context"),
         Kind("dialect", "register_dialects", contracts.Dialect, "how an action is written", stage=True,
-             default="plain", kit=f"{_PARTS}:check_dialect"),
+             default="plain", kit=f"{_KITS}.words:check_dialect"),
         Kind("collector", "register_collectors", contracts.Collector, "how a task is played", stage=True,
-             default="asynchronous"),
+             default="asynchronous", kit=f"{_KITS}.collecting:check_collector"),
         Kind("sampler", "register_samplers", contracts.Sampler, "which tasks come next", stage=True,
-             default="uniform", kit=f"{_PARTS}:check_sampler"),
+             default="uniform", kit=f"{_KITS}.collecting:check_sampler"),
         Kind("credit", "register_credits", contracts.Credit, "advantages of turns", made=False, stage=True,
-             kit=f"{_PARTS}:check_credit"),
-        Kind("shaper", "register_shapers", contracts.Shaper, "rewrites advantages", made=False, many="shapers"),
-        Kind("loss", "register_losses", contracts.Loss, "what is minimised", stage=True),
-        Kind("trainer", "register_trainers", contracts.Trainer, "changes the weights", stage=True),
-        Kind("judge", "register_judges", contracts.Judge, "writes columns before credit", many="judges"),
-        Kind("logger", "register_loggers", contracts.Logger, "takes metrics somewhere", many="loggers"),
+             kit=f"{_KITS}.credits:check_credit"),
+        Kind("shaper", "register_shapers", contracts.Shaper, "rewrites advantages", made=False, many="shapers",
+             kit=f"{_KITS}.credits:check_shaper"),
+        Kind("loss", "register_losses", contracts.Loss, "what is minimised", stage=True,
+             kit=f"{_KITS}.losses:check_loss"),
+        Kind("trainer", "register_trainers", contracts.Trainer, "changes the weights", stage=True,
+             kit=f"{_KITS}.trainers:check_trainer"),
+        Kind("judge", "register_judges", contracts.Judge, "writes columns before credit", many="judges",
+             kit=f"{_KITS}.watching:check_judge"),
+        Kind("logger", "register_loggers", contracts.Logger, "takes metrics somewhere", many="loggers",
+             kit=f"{_KITS}.watching:check_logger"),
     )
 }  # fmt: skip
 """Name of a kind → the kind."""

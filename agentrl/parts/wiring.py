@@ -163,7 +163,7 @@ def _nested(host: Host, spec: Spec, parameter: Parameter, value: object, scope: 
     if kind is None:
         raise ConfigError(
             f"{spec.kind} {spec.name!r}: {parameter.name} takes a part of the run ({describe(parameter.contract)}), "
-            "which a run file cannot describe; leave it out"
+            "which a run file cannot describe; omit it"
         )
     if kind.name == "sandbox" and not (isinstance(value, str) and "." in value):
         return host.provider(Spec.from_table("sandbox", value))
@@ -172,7 +172,7 @@ def _nested(host: Host, spec: Spec, parameter: Parameter, value: object, scope: 
 
 
 def nested_specs(spec: Spec, part: Part) -> dict[str, Spec]:
-    """The parts that a run file describes for parameters of a part, by parameter; names such as "policies.user" left out."""
+    """The parts that a run file describes for parameters of a part, by parameter; names such as "policies.user" omitted."""
     made = KINDS[spec.kind].made or inspect.isclass(part)
     inner: dict[str, Spec] = {}
     for parameter in parameters_of(part, made=made).values():

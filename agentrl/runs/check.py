@@ -15,6 +15,7 @@ TURNS = 2
 
 async def check_parts(config: RunFile, live: RunParts) -> None:
     """Build every stage, compare its parts, and play a task of each world for two turns. Raises AgentRLError."""
+    await live.begin()
     for stage in {stage.name: stage for stage in config.plan}.values():
         parts = live.stage(stage)
         _check_policies(stage, parts)

@@ -83,6 +83,16 @@ class RunParts:
             self.models[name] = model
         return self.models[name]
 
+    async def begin(self) -> None:
+        """Take over, once, the weights of the run that this one starts from; before any trainer keeps a copy of them."""
+        source, self._begun = None if self._begun else self.config.start_from, True
+        if source is not None:
+            model = self.model()
+            await getattr(model, "begin", model.load)(Run.open(source).model_folder())
+            model.version = dataclasses.replace(model.version, update=0)
+
+    _begun = False
+
     def policy(self, name: str = AGENT) -> Speaker:
         """The run's policy, or one of [policies]. Raises ConfigError where there is none."""
         if name not in self.policies:

@@ -166,13 +166,35 @@ class _Running:
             self.earlier_seconds = float(last.state["seconds"])  # type: ignore[arg-type]
             progress.done = last.update + 1
         self._forget_evaluations_after(progress.done)
-        with self.run.locked(), _log_file(self.run.folder), _termination_is_an_interrupt():
-            return asyncio.run(self._main(last))
+        with self.run.locked(), _log_file(self.run.folder):
+            return asyncio.run(self._until_terminated(last))
 
     @property
     def seconds(self) -> float:
         """Seconds spent on this run, those before a resume included (but not what a crash threw away)."""
         return self.earlier_seconds + time.perf_counter() - self.started
+
+    async def _until_terminated(self, last: Commit | None) -> Result:
+        """A batch system's SIGTERM ends a run as Ctrl-C does, also where SIGINT is ignored (in the background)."""
+        loop, task, terminated = asyncio.get_running_loop(), asyncio.current_task(), False
+
+        def end(number: int, frame: object) -> None:
+            nonlocal terminated
+            terminated = True
+            if task is not None:
+                loop.call_soon_threadsafe(task.cancel)
+
+        in_main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGTERM, end) if in_main else None
+        try:
+            return await self._main(last)
+        except asyncio.CancelledError:
+            if terminated:
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            if in_main:
+                signal.signal(signal.SIGTERM, before)
 
     async def _main(self, last: Commit | None) -> Result:
         scope = self.live.scope
@@ -185,8 +207,8 @@ class _Running:
                     model = self.live.model(name)
                     await model.load(folder)
                     model.version = dataclasses.replace(model.version, update=done)
-        elif self.config.start_from is not None:
-            await self.live.model().load(Run.open(self.config.start_from).model_folder())
+        else:
+            await self.live.begin()
         first, played = 0, Counter[str]()
         for number, stage in enumerate(self.plan):
             if done < first + stage.updates:
@@ -301,19 +323,6 @@ def _log_file(folder: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
-
-
-@contextlib.contextmanager
-def _termination_is_an_interrupt() -> Iterator[None]:
-    """A batch system's SIGTERM ends a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 __all__ = ["Result", "Tables", "evaluate", "resume", "train"]

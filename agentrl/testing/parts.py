@@ -1,194 +1,138 @@
-"""Checks for credits, contexts, dialects and samplers."""
+"""Puts an installed part through the kit of its kind, with sample parts around it."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
-import numpy as np
+from agentrl.errors import ConfigError, did_you_mean
+from agentrl.parts.contracts import Codec, Model, Player, Policy, Scorer
+from agentrl.parts.host import Host, default_host
+from agentrl.parts.kinds import KINDS
+from agentrl.parts.registry import Entry, Spec
+from agentrl.parts.settings import Parameter, parameters_of
+from agentrl.parts.wiring import kind_for
+from agentrl.testing.report import Report
+from agentrl.testing.sample_model import SampleModel
+from agentrl.testing.sample_plays import Unreachable
+from agentrl.testing.samples import sample_scope
 
-from agentrl.data.types import Advantage, Advantages, Batch, Floats, Group, Message, Trajectory
-from agentrl.parts.contracts import Context, Credit, Credited, Dialect, Session
-from agentrl.parts.live import checked_advantages
-from agentrl.testing.report import Report, require, run_checks
-from agentrl.testing.samples import sample_trajectories
-from agentrl.worlds.sessions import View, begin_session
-
-
-def check_credit(make: Callable[[], Credit], *, name: str = "?") -> Report:
-    """Shapes, order, duplicates elsewhere, groups without variance, lone trajectories."""
-    trajectories = sample_trajectories()
-    part = make()
-
-    def credit(trajectories: Sequence[Trajectory]) -> Advantages:
-        result = part(trajectories)
-        return checked_advantages(
-            result.advantages if isinstance(result, Credited) else result, trajectories, f"credit {name!r}"
-        )
-
-    base = _flat(credit(trajectories))
-
-    def one_number_per_turn_or_token() -> None:
-        for trajectory, advantage in zip(trajectories, credit(trajectories), strict=True):
-            require(
-                len(advantage) == len(trajectory.turns),
-                f"{len(advantage)} advantages for {len(trajectory.turns)} turns",
-            )
-        require(np.isfinite(base).all(), "an advantage is not finite")
-
-    def the_order_of_trajectories_changes_nothing() -> None:
-        order = np.random.default_rng(1).permutation(len(trajectories))
-        shuffled = credit([trajectories[i] for i in order])
-        restored: Advantages = [np.zeros(0)] * len(trajectories)
-        for place, advantage in zip(order, shuffled, strict=True):
-            restored[place] = advantage
-        require(np.allclose(_flat(restored), base, rtol=0, atol=1e-12), "another order gives other advantages")
-
-    def other_groups_change_nothing() -> None:
-        alone = [t for t in trajectories if t.group == "g1"]
-        copies = [dataclasses.replace(t, group="copy") for t in trajectories if t.group == "g2"]
-        got = credit([*alone, *copies])[: len(alone)]
-        wanted = [a for t, a in zip(trajectories, credit(trajectories), strict=True) if t.group == "g1"]
-        require(
-            np.allclose(_flat(got), _flat(wanted), rtol=0, atol=1e-12),
-            "trajectories of other groups change a group's advantages",
-        )
-
-    def equal_trajectories_get_equal_and_finite_advantages() -> None:
-        first = trajectories[0]
-        same = [dataclasses.replace(first, member=member) for member in range(4)]  # a group without any variance
-        got = [_flat([advantage]) for advantage in credit(same)]
-        require(all(np.isfinite(one).all() for one in got), "a group without variance gets one that is not finite")
-        require(
-            all(np.array_equal(one, got[0]) for one in got), "equal trajectories of a group get different advantages"
-        )
-
-    def one_trajectory_alone_is_finite() -> None:
-        require(
-            np.isfinite(_flat(credit(trajectories[-1:]))).all(),
-            "a lone trajectory gets an advantage that is not finite",
-        )
-
-    def inputs_stay_as_they_were() -> None:
-        before = [t.rewards.tolist() for t in trajectories]
-        credit(trajectories)
-        require(before == [t.rewards.tolist() for t in trajectories], "the credit changes the trajectories it is given")
-
-    return run_checks(
-        "credit",
-        name,
-        _named(
-            one_number_per_turn_or_token,
-            the_order_of_trajectories_changes_nothing,
-            other_groups_change_nothing,
-            equal_trajectories_get_equal_and_finite_advantages,
-            one_trajectory_alone_is_finite,
-            inputs_stay_as_they_were,
-        ),
-    )
+Kit = Callable[..., Report]
 
 
-def check_dialect(
-    make: Callable[[], Dialect],
-    *,
-    name: str = "?",
-    actions: tuple[str, ...] = ("go to shelf 1", "search[red shoe]", "ü ∑ 🤖", "{}"),
-) -> Report:
-    """An action that is written is read back; hostile text is read without an exception."""
-    dialect = make()
+def kit(kind: str, host: Host | None = None) -> Kit:
+    """The kit of a kind of part: `kit("sandbox")(MyProvider, name="mine")`. Its first argument makes the part.
 
-    def what_is_written_is_read_back() -> None:
-        for action in actions:
-            got = dialect.read(dialect.write(action))
-            require(got.action == action and not got.invalid, f"{action!r} was read back as {got}")
-
-    def the_stop_string_ends_what_is_written() -> None:
-        for stop in dialect.stop:
-            require(
-                dialect.write(actions[0]).endswith(stop),
-                f"stop string {stop!r} does not end {dialect.write(actions[0])!r}",
-            )
-
-    def hostile_text_is_read_or_refused_with_a_reason() -> None:
-        from agentrl.testing.environment import HOSTILE
-
-        for text in HOSTILE:
-            reading = dialect.read(text)
-            require(reading.action or reading.invalid, f"{text[:20]!r} gave neither an action nor a reason")
-
-    return run_checks(
-        "dialect",
-        name,
-        _named(
-            what_is_written_is_read_back,
-            the_stop_string_ends_what_is_written,
-            hostile_text_is_read_or_refused_with_a_reason,
-        ),
-    )
+    Raises ConfigError for a kind that has none.
+    """
+    host = host or default_host()
+    own = KINDS[kind].kit if kind in KINDS else ""
+    if own:
+        return Entry(kind, own, "agentrl").load()  # type: ignore[return-value]
+    offered = [entry.name for entry in host.registry("kit")]
+    if kind not in offered:
+        have = [*offered, *(name for name, known in KINDS.items() if known.kit)]
+        raise ConfigError(f"there is no kit for a {kind}. {did_you_mean(kind, have)}")
+    return host.part("kit", kind)  # type: ignore[return-value]
 
 
-def check_context(make: Callable[[], Context | View], *, name: str = "?") -> Report:
-    """The current observation comes last, sampled messages keep their completion, the same input gives the same."""
-    turns = sample_trajectories(3)[-1].turns[:1] * 5
+def check_part(spec: Spec, host: Host) -> Report:
+    """Put a part through the kit of its kind.
 
-    def session() -> Session:
-        return begin_session(
-            make(), instructions="rules", key="k", seed=0, speaker="agent", count=lambda messages: 10 * len(messages)
-        )
-
-    def seen(own: Session, count: int) -> tuple[Message, ...]:
-        view = own.view(turns[:count], f"now {count}")
-        return view if isinstance(view, tuple) else view.messages
-
-    def the_current_observation_comes_last() -> None:
-        own = session()
-        for count in range(len(turns) + 1):
-            last = seen(own, count)[-1]
-            require(last.role in ("user", "tool") and f"now {count}" in last.content, f"the last message is {last}")
-
-    def sampled_messages_keep_their_completion() -> None:
-        own = session()
-        for count in range(len(turns) + 1):
-            for message in seen(own, count):
-                require(
-                    message.role != "assistant" or message.completion is not None,
-                    "an assistant message lost its completion",
-                )
-
-    return run_checks(
-        "context", name, _named(the_current_observation_comes_last, sampled_messages_keep_their_completion)
-    )
+    What it asks for by type is a sample, unless a setting names another: `model = "tiny"`. Raises ConfigError for a
+    kind without a kit, and for a part that cannot be made.
+    """
+    check = kit(spec.kind, host)
+    if spec.kind == "environment":
+        return check(spec)
+    with ExitStack() as stack:
+        bench = _Bench(spec, host, stack)
+        bench.make()  # what cannot be made at all is for the caller, not for the report
+        return check(bench.make, name=spec.name, **bench.extras())
 
 
-def check_sampler(make: Callable[[], Any], *, name: str = "?") -> Report:
-    """The same update gives the same tasks, and a restored sampler goes on as the first would have."""
+class _Bench:
+    """Makes a part again and again, each time with new parts around it; all are closed with `stack`."""
 
-    def the_same_history_gives_the_same_tasks() -> None:
-        one, two = make(), make()
-        for update in range(3):
-            require(one.next(update) == two.next(update), f"two equal samplers differ at update {update}")
+    def __init__(self, spec: Spec, host: Host, stack: ExitStack) -> None:
+        """Settings that describe parts of a run (`model`, `loss`) become those parts."""
+        part = host.part(spec.kind, spec.name)
+        parameters = parameters_of(part, made=KINDS[spec.kind].made or inspect.isclass(part))
+        given = {name: p for name, p in parameters.items() if name in spec.settings and p.contract and p.required}
+        self._parts = {p.contract: _spec_of(p, spec.settings[name]) for name, p in given.items()}
+        self._spec = Spec(spec.kind, spec.name, {k: v for k, v in spec.settings.items() if k not in given})
+        self._asks = {p.contract for p in parameters.values()}
+        self._host, self._stack = host, stack
+        self._fixed: dict[object, object] = {}
+        self._model: Model | None = None
+        """The model that was named, as it was made last."""
 
-    def a_restored_sampler_goes_on() -> None:
-        one = make()
-        one.next(0)
-        if hasattr(one, "observe"):
-            one.observe(Batch(0, (Group("g0", 0, tuple(sample_trajectories())),)))
-        two = make()
-        two.restore(one.state())
-        require(one.next(1) == two.next(1), "a restored sampler draws other tasks")
+    def make(self, player: Player | None = None) -> object:
+        """The part under test; a collector is given the player that it has to use."""
+        return self._build({**self._fixed, **({} if player is None else {Player: player})})
 
-    return run_checks("sampler", name, _named(the_same_history_gives_the_same_tasks, a_restored_sampler_goes_on))
+    def extras(self) -> dict[str, object]:
+        """What the kit of this kind takes besides `make`."""
+        kind, host = self._spec.kind, self._host
+        scope = host.registry(kind).entry(self._spec.name).scope
+        of_kind: Mapping[str, Callable[[], dict[str, object]]] = {
+            "credit": lambda: {"scope": scope, "columns": host.columns},
+            "shaper": lambda: {"scope": scope},
+            "policy": self._models,
+            "model": lambda: {"other": lambda: self._build({}, seed=1)},
+            "loss": lambda: {"columns": host.columns},
+            "judge": lambda: {"columns": host.columns, "failing": self._failing(), "model": self._model},
+        }
+        return of_kind.get(kind, dict)()
+
+    def _models(self) -> dict[str, object]:
+        """The model that every policy is made with from here on, and another one like it."""
+        if not self._asks & {Model, Codec, Scorer}:
+            return {}
+        model, other = (self._model_of(seed) for seed in (0, 1))
+        self._fixed = {Model: model, Codec: model.codec, Scorer: model}
+        return {"model": model, "other": other}
+
+    def _model_of(self, seed: int) -> Model:
+        if Model not in self._parts:
+            return SampleModel(seed)
+        scope = sample_scope(seed=seed)
+        self._stack.callback(scope.stack.close)
+        model: Model = scope.keep(self._host.build(self._parts[Model], scope))
+        return model
+
+    def _failing(self) -> Callable[[], object] | None:
+        """Makes the part with a service that is down, if it asks one."""
+        if not self._asks & {Policy, Scorer}:
+            return None
+        down = Unreachable()
+        return lambda: self._build({Policy: down, Scorer: down})
+
+    def _build(self, parts: Mapping[object, object], seed: int = 0) -> object:
+        scope = sample_scope(seed=seed)
+        self._stack.callback(scope.stack.close)
+        for contract, spec in self._parts.items():
+            if contract not in parts:
+                parts = {contract: scope.keep(self._host.build(spec, scope.within(parts))), **parts}
+        model = parts.get(Model)
+        if isinstance(model, Model):
+            self._model = model
+            parts = {Codec: model.codec, Scorer: model, **parts}
+        try:
+            return scope.keep(self._host.build(self._spec, scope.within(parts)))
+        except ConfigError as error:
+            raise ConfigError(f"{error}{self._hint(parts)}") from None
+
+    def _hint(self, parts: Mapping[object, object]) -> str:
+        """How to give a part that a sample cannot stand for."""
+        if Model not in self._asks or Model in parts:
+            return ""
+        return f" Name one for the check: agentrl check {self._spec.kind} {self._spec.name} model=NAME"
 
 
-def _flat(advantages: Sequence[Advantage]) -> Floats:
-    return np.concatenate(
-        [
-            np.concatenate([np.ravel(a) for a in advantage]) if len(advantage) else np.zeros(0)
-            for advantage in advantages
-        ]
-    )
-
-
-def _named(*checks: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
-    return {check.__name__: check for check in checks}
+def _spec_of(parameter: Parameter, value: object) -> Spec:
+    kind = kind_for(parameter)
+    if kind is None:
+        raise ConfigError(f"{parameter.name} = {value!r} describes no part of a run")
+    return Spec.from_table(kind.name, value)

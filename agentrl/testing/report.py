@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypeVar
+
+Check = Callable[[], "str | None"]
+Value = TypeVar("Value")
+Verdict = Literal["passed", "failed", "skipped"]
+LIMIT_S = 120.0
+"""Seconds after which something that is awaited counts as stuck."""
 
 
 class CheckFailed(Exception):
@@ -21,7 +28,7 @@ class Result:
     """One check."""
 
     check: str
-    verdict: Literal["passed", "failed", "skipped"]
+    verdict: Verdict
     detail: str = ""
     seconds: float = 0.0
 
@@ -42,29 +49,67 @@ class Report:
     def failures(self) -> list[Result]:
         return [result for result in self.results if result.verdict == "failed"]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         rows = [vars(result) for result in self.results]
         return {"kind": self.kind, "name": self.name, "passed": self.passed, "results": rows}
 
 
-def run_checks(kind: str, name: str, checks: Mapping[str, Callable[[], str | None]]) -> Report:
-    """Run every check; what it returns is kept as its detail. Any exception but CheckSkipped is a failure."""
+def run_checks(kind: str, name: str, checks: Mapping[str, Check]) -> Report:
+    """Run every check; what it returns is kept as its detail. Any exception but CheckSkipped is a failure.
+
+    After a failed `gate` the others are skipped: they would only repeat what it said.
+    """
     report = Report(kind, name)
+    closed = ""
     for check, function in checks.items():
         started = time.perf_counter()
-        try:
-            verdict, detail = "passed", function() or ""
-        except CheckSkipped as skipped:
-            verdict, detail = "skipped", str(skipped)
-        except CheckFailed as failed:
-            verdict, detail = "failed", str(failed)
-        except Exception as error:  # the part under test may fail in any way; that is what is being found out
-            verdict, detail = "failed", f"raised {type(error).__name__}: {error}"
-        report.results.append(Result(check, verdict, detail, round(time.perf_counter() - started, 4)))  # type: ignore[arg-type]
+        verdict, detail = _not_run(closed) if closed else _tried(function)
+        report.results.append(Result(check, verdict, detail, round(time.perf_counter() - started, 4)))
+        if verdict == "failed" and getattr(function, "gate", False):
+            closed = check
     return report
 
 
-def require(condition: Any, message: str) -> None:
+def gate(check: Callable[..., Value]) -> Callable[..., Value]:
+    """Mark a check without which the others mean nothing."""
+    check.gate = True  # type: ignore[attr-defined]
+    return check
+
+
+def checks_of(kit: object) -> dict[str, Check]:
+    """The public methods of a kit, in the order they were written, those of its base classes first."""
+    names = [name for cls in reversed(type(kit).__mro__) for name, value in vars(cls).items() if callable(value)]
+    return {name: getattr(kit, name) for name in dict.fromkeys(names) if not name.startswith("_")}
+
+
+def require(condition: object, message: str) -> None:
     """Raise CheckFailed with the message unless the condition holds."""
     if not condition:
         raise CheckFailed(message)
+
+
+def finish(coroutine: Coroutine[object, object, Value], limit_s: float = LIMIT_S) -> Value:
+    """Await something in an event loop of its own. Raises CheckFailed where it takes longer than `limit_s`."""
+
+    async def limited() -> Value:
+        return await asyncio.wait_for(coroutine, limit_s)
+
+    try:
+        return asyncio.run(limited())
+    except TimeoutError:
+        raise CheckFailed(f"it was awaited for {limit_s} s and had not ended") from None
+
+
+def _not_run(closed: str) -> tuple[Verdict, str]:
+    return "skipped", f"not run, because {closed} failed"
+
+
+def _tried(check: Check) -> tuple[Verdict, str]:
+    try:
+        return "passed", check() or ""
+    except CheckSkipped as skipped:
+        return "skipped", str(skipped)
+    except CheckFailed as failed:
+        return "failed", str(failed)
+    except Exception as error:  # the part under test may fail in any way; that is what is being found out
+        return "failed", f"raised {type(error).__name__}: {error}"

@@ -1,26 +1,178 @@
-"""Sample data and parts that kits put parts under test together with."""
+"""Sample data and a sample world, which kits put parts under test together with."""
 
 from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from agentrl.data.columns import COLUMNS
-from agentrl.data.types import Completion, Outcome, Task, Trajectory, Turn
-from agentrl.parts.contracts import Columns, Seed, Splits, Texts, Updates
-from agentrl.parts.wiring import Scope
+from agentrl.data.types import AGENT, Completion, Message, Outcome, Task, Trajectory, Turn, replaced
+from agentrl.parts.contracts import (
+    Codec,
+    Columns,
+    Context,
+    Dialect,
+    Folder,
+    Model,
+    Player,
+    Policy,
+    Reading,
+    SavedCodec,
+    Scorer,
+    Seed,
+    Splits,
+    Texts,
+    Updates,
+    Voice,
+)
+from agentrl.parts.run_file import PlayerSettings
+from agentrl.parts.wiring import Lazy, Scope
+from agentrl.worlds.player import EpisodePlayer
+from agentrl.worlds.sessions import View
+from agentrl.worlds.stepping import Clock
+from agentrl.worlds.text_world import Scene, TextWorld
+
+GUEST = "guest"
+"""The second speaker of the sample world, where it has two."""
+FLOORS = 3
+SPLITS = {"train": 100, "valid": 20}
 
 
-def sample_scope() -> Scope:
-    """What a part may ask for without a run around it."""
-    return Scope(
+class Stairs(TextWorld):
+    """Go up to the floor of a party, and in. What the clock shows comes from the seed, so that plays can be told apart."""
+
+    instructions = "Find the party. Commands: up, in."
+    splits = SPLITS
+    max_turns = 6
+
+    def __init__(self, *, speakers: tuple[str, ...] = (AGENT,)) -> None:
+        self._speakers = speakers
+
+    def begin(self, task: Task) -> Scene:
+        self._goal, self._floor = task.index % FLOORS, 0
+        self._clock = int(self.np_random.integers(1_000_000))
+        return self._scene().replace(hidden={"floor": self._goal})
+
+    def act(self, action: str) -> Scene:
+        if action == "in":
+            return self._scene(arrived=True)
+        if action != "up" or self._floor == FLOORS:
+            return self._scene("there is nothing like that here")
+        self._floor += 1
+        return self._scene()
+
+    def content(self) -> str:
+        return f"{self.task.split}/{self.task.index}"
+
+    def expert_action(self) -> str:
+        """Up to the party, then in."""
+        return "up" if self._floor < self._goal else "in"
+
+    def _scene(self, invalid: str = "", arrived: bool = False) -> Scene:
+        here = f"floor {self._floor}, the party on floor {self._goal}"
+        return Scene(
+            f"You are on {here}. The clock shows {self._clock}.",
+            reward=float(arrived and self._floor == self._goal),
+            done=arrived,
+            admissible=("in",) if self._floor == FLOORS else ("up", "in"),
+            invalid=invalid,
+            anchor=here,
+            info={"speaker": self._speakers[self.turn % len(self._speakers)]},
+        )
+
+
+class WholeText:
+    """A dialect: the text without blanks around it is the action."""
+
+    instructions = ""
+    stop: tuple[str, ...] = ()
+
+    def write(self, action: str) -> str:
+        return action
+
+    def read(self, text: str) -> Reading:
+        action = text.strip()
+        return Reading(action, "" if action else "nothing was said")
+
+
+def whole_history(
+    instructions: str, turns: Sequence[Turn], observation: str, previous: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """A context: the instructions, and everything that was said."""
+    messages = [Message("system", instructions)]
+    for turn in turns:
+        said = Message("assistant", turn.completion.text, completion=turn.completion)
+        messages += [Message("user", turn.observation), said]
+    return (*messages, Message("user", observation))
+
+
+class SampleVoice:
+    """Says the same whatever it is asked."""
+
+    def say(self, messages: Sequence[Message], *, seed: int, timeout_s: float = 60.0) -> str:
+        return "Yes."
+
+
+class _Stairs:
+    """Makes the sample world for a player."""
+
+    threaded = False
+
+    def __init__(self, speakers: tuple[str, ...]) -> None:
+        self._speakers = speakers
+
+    def __call__(self, clock: Clock) -> Stairs:
+        return Stairs(speakers=self._speakers)
+
+
+def sample_player(
+    model: Model | None = None, *, speakers: tuple[str, ...] = (AGENT,), context: Context | View = whole_history
+) -> EpisodePlayer:
+    """Plays the sample world; `model` writes the ids of demonstrators."""
+    return EpisodePlayer(_Stairs(speakers), context, WholeText(), PlayerSettings(retries=0), model)
+
+
+def sample_scope(parts: Mapping[object, object] | None = None, *, seed: int = 0) -> Scope:
+    """What a part may ask for without a run around it; `parts` replace those of the samples, by contract.
+
+    What is made inside it is closed with its `stack`.
+    """
+    from agentrl.testing.sample_model import SampleModel, SamplePolicy
+
+    def folder() -> Folder:
+        made = Path(tempfile.mkdtemp(prefix="agentrl-check-"))
+        scope.stack.callback(shutil.rmtree, made, ignore_errors=True)
+        return Folder(made)
+
+    voice: Voice = SampleVoice()
+    scope = Scope(
         {
-            Seed: Seed(0),
+            Seed: Seed(seed),
             Updates: Updates(10),
-            Splits: Splits({"train": 100, "valid": 20}),
+            Splits: Splits(SPLITS),
             Columns: Columns(COLUMNS),
-            Texts: Texts(("You see a lamp.", "go to lamp 1")),
-        }
+            Texts: Texts(("You see a lamp.", "go to lamp 1", Stairs.instructions, "up", "in")),
+            SavedCodec: SavedCodec(),
+            Folder: Lazy(folder),
+            Dialect: WholeText(),
+            Model: Lazy(lambda: SampleModel(seed)),
+            Codec: Lazy(lambda: getattr(scope.get(Model), "codec", None)),
+            Scorer: Lazy(lambda: scope.get(Model)),
+            Policy: Lazy(lambda: SamplePolicy(SampleModel(seed))),
+            Player: Lazy(sample_player),
+            **(parts or {}),
+        },
+        voice=lambda policy: voice,
     )
+    return scope
+
+
+# ----------------------------------------------------------------------------------------- trajectories made by hand
 
 
 def sample_trajectories(seed: int = 0, groups: int = 4, members: int = 6) -> list[Trajectory]:
@@ -36,6 +188,57 @@ def sample_trajectories(seed: int = 0, groups: int = 4, members: int = 6) -> lis
             )
             made.append(Trajectory(turns, Task("train", group), f"g{group}", Outcome.TERMINATED, member=member))
     return made
+
+
+def sample_branches(seed: int = 0) -> list[Trajectory]:
+    """One group: four trajectories of four turns, and two branches off turn 1 of the first."""
+    random = np.random.default_rng(seed)
+    roots = [_line(random, 4, member, reward=float(member % 2)) for member in range(4)]
+    root = roots[0]
+    branches = [
+        replaced(
+            root,
+            turns=(*root.turns[:2], *_line(random, 2, 0, reward=float(number)).turns),
+            parent=f"{root.id}@1",
+            inherited=2,
+            branch=number,
+        )
+        for number in range(2)
+    ]
+    return [*roots, *branches]
+
+
+def with_spoken_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """The same, with a spoken turn before every second action and an answered one before every third."""
+    random = np.random.default_rng(5)
+    made = []
+    for trajectory in trajectories:
+        turns: list[Turn] = []
+        for position, turn in enumerate(trajectory.turns):
+            spoken = dataclasses.replace(_turn(turn.anchor, 0.0, random), action="", agent=turn.agent)
+            if position % 2 == 1:
+                turns.append(dataclasses.replace(spoken, kind="speak"))
+            if position % 3 == 2:
+                turns.append(dataclasses.replace(spoken, kind="answer"))
+            turns.append(turn)
+        made.append(replaced(trajectory, turns=tuple(turns)))
+    return made
+
+
+def with_two_speakers(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """The same turns, said by two speakers in turn."""
+    names = (AGENT, GUEST)
+    return [
+        replaced(t, turns=tuple(dataclasses.replace(turn, agent=names[i % 2]) for i, turn in enumerate(t.turns)))
+        for t in trajectories
+    ]
+
+
+def _line(random: np.random.Generator, length: int, member: int, reward: float) -> Trajectory:
+    turns = tuple(
+        _turn(f"s{int(random.integers(3))}", reward if t == length - 1 else 0.0, random) for t in range(length)
+    )
+    return Trajectory(turns, Task("train", 0), "g0", Outcome.TERMINATED, member=member)
 
 
 def _turn(anchor: str, reward: float, random: np.random.Generator) -> Turn:

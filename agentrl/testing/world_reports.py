@@ -51,3 +51,16 @@ def check_reports(info: Mapping[str, object]) -> set[str]:
         where = "".join(f"[{part!r}]" for part in fault["loc"])
         raise CheckFailed(f"info{where} is {fault['input']!r:.200}: {fault['msg'].lower()}") from None
     return set(reported)
+
+
+def milestones_of(info: Mapping[str, object], default: Sequence[object]) -> Sequence[object]:
+    """The milestones that an info names, else `default`."""
+    given = info.get("milestones")
+    return given if isinstance(given, (list, tuple)) else default
+
+
+def shows_solution(observation: str, info: Mapping[str, object]) -> bool:
+    """Whether an observation holds the solution that the world hides."""
+    hidden = info.get("hidden")
+    solution = hidden.get("solution") if isinstance(hidden, Mapping) else None
+    return isinstance(solution, str) and bool(solution) and solution in observation

@@ -7,7 +7,7 @@ import inspect
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -146,7 +146,7 @@ class Episode:
         until, stop = self._play.until, self._rules.dialect.stop
         while True:
             view = self._view(str(info.get("speaker", AGENT)))
-            seen = view.session.view(view.turns, observation)
+            seen = self._seen(view, observation)
             if isinstance(seen, Speak):
                 seen = await self._spoken(view, seen, observation, info)
             completion, prompt = await self._said(view, seen, info, stop)
@@ -214,15 +214,33 @@ class Episode:
         key = self._key if name == AGENT else f"{self._key}/{name}"
         wanted = str(getattr(self._env, "instructions", "") or "")
         tools = tuple(getattr(self._env, "tool_schemas", ()) or ())
+        view: _View | None = None
+
+        def count(messages: Sequence[Message]) -> int:
+            own, after = (view.tools, view.last) if view is not None else (tools, None)
+            return len(codec.prompt(messages, tools=own, after=after).ids) if codec is not None else 0
+
         session = begin_session(
             self._play.context or self._rules.context,
             instructions="\n\n".join(part for part in (wanted, self._rules.dialect.instructions) if part),
             key=key,
             seed=self._play.seed,
             speaker=name,
-            count=lambda messages: len(codec.prompt(messages, tools=tools).ids) if codec is not None else 0,
+            count=count,
         )
-        return _View(name, speaker, codec, session, tools + tuple(session.tools), key)
+        view = _View(name, speaker, codec, session, tools + tuple(session.tools), key)
+        return view
+
+    def _seen(self, view: _View, observation: str) -> tuple[Message, ...] | Speak:
+        try:
+            return view.session.view(view.turns, observation)
+        except ContextOverflow as error:
+            raise self._too_long(error) from None
+
+    def _too_long(self, error: ContextOverflow) -> _Ended:
+        if not self._turns:  # nothing was played: there is nothing to train on, and the run file is to blame
+            return _Ended(Outcome.POLICY_ERROR, f"the first prompt does not fit: {error}")
+        return _Ended(Outcome.CONTEXT_LIMIT)
 
     async def _spoken(self, view: _View, seen: Speak, observation: str, info: Info) -> tuple[Message, ...]:
         """What the speaker reads at last; what the context lets it say before becomes turns of its own."""
@@ -231,7 +249,7 @@ class Episode:
             step = Step.unmoved(info)
             self._keep(_turn(observation, completion, prompt, _NOTHING, "speak", view, step, info), view)
             self._check_limits()
-            after = view.session.view(view.turns, observation)
+            after = self._seen(view, observation)
             if not isinstance(after, Speak):
                 return after
             seen = after
@@ -255,9 +273,7 @@ class Episode:
             dialogue = Dialogue(messages, view.key, seed, prompt, view.tools, info, stop, max_tokens)
             completion = await view.speaker.act(dialogue)  # type: ignore[call-arg,arg-type,misc]
         except ContextOverflow as error:
-            if not self._turns:  # nothing was played: there is nothing to train on, and the run file is to blame
-                raise _Ended(Outcome.POLICY_ERROR, f"the first prompt does not fit: {error}") from None
-            raise _Ended(Outcome.CONTEXT_LIMIT) from None
+            raise self._too_long(error) from None
         except (ConfigError, PluginError, _Ended):
             raise
         except Exception as error:  # an engine may fail in any way; the trajectory says so and is never trained on
@@ -326,24 +342,24 @@ class Episode:
 
     async def _go_to(self, start: Start, observation: str, info: Info) -> tuple[str, Info]:
         """Take over the turns before a start; the world gets there by its snapshot, or by replaying their actions."""
-        moment = start.snapshot
+        moment = start.snapshot if isinstance(start.snapshot, Moment) else None
         for position, turn in enumerate(start.turns):
-            if not isinstance(moment, Moment) and turn.kind == "act":
-                if turn.observation != observation:
+            if turn.kind == "act":
+                if moment is None and turn.observation != observation:
                     raise _Ended(Outcome.ENV_ERROR, f"the world did not repeat itself at turn {position}")
-                step, _ = await self._step(turn.action)
+                step = moment or (await self._step(turn.action))[0]
                 observation, info = step.observation, step.info
-                if (step.terminated or step.truncated) and position + 1 < len(start.turns):
+                if isinstance(step, Step) and (step.terminated or step.truncated) and position + 1 < len(start.turns):
                     raise _Ended(Outcome.ENV_ERROR, f"the world did not repeat itself: it ended at turn {position}")
             view = self._view(turn.agent)
-            view.session.view(view.turns, turn.observation)  # what the parent's session saw, step by step
-            if turn.kind == "answer":
-                view.session.answer(Reading(turn.action, turn.invalid))
+            self._seen(view, turn.observation)  # what the parent's session saw and answered, step by step
+            answer = view.session.answer(Reading(turn.action, turn.invalid)) if turn.kind != "speak" else None
+            if answer is not None:
+                observation = answer.observation
             self._turns.append(turn)
             view.take(turn)
-        if isinstance(moment, Moment):
+        if moment is not None:
             await self._in_world(lambda: self._env.restore(moment.snapshot))  # type: ignore[attr-defined]
-            observation, info = moment.observation, moment.info
         if start.reseed is not None:
             await self._in_world(lambda: _reseed(self._env, start.reseed or 0))
         return observation, info

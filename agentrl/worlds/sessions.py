@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from agentrl.data.types import Message, Turn
 from agentrl.errors import PluginError
@@ -13,7 +13,21 @@ View: TypeAlias = Callable[[str, Sequence[Turn], str, tuple[Message, ...]], tupl
 """A context that is a function: (instructions, turns, observation, previous) -> messages."""
 
 
-class FunctionSession:
+def messages_of(turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:
+    """What was seen and said, and the present observation: in role `tool` what came of a turn that called one.
+
+    What was said keeps its completion, so that its ids are never made twice.
+    """
+    messages: list[Message] = []
+    role: Literal["user", "tool"] = "user"
+    for turn in turns:
+        said = turn.completion
+        messages += [Message(role, turn.observation), Message("assistant", said.text, completion=said)]
+        role = "tool" if turn.info.get("calls") else "user"
+    return (*messages, Message(role, observation))
+
+
+class FunctionSession(Session):
     """The session of a function: its view depends on the turns and on what it returned one turn earlier."""
 
     instructions = ""

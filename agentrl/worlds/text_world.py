@@ -37,7 +37,7 @@ class Scene(msgspec.Struct, frozen=True):
     anchor: str | None = None
     """What a credit may take as the same state; None: the observation."""
     milestones: tuple[str, ...] | None = None
-    """What was reached so far, in order; it only grows."""
+    """What was reached so far; it only grows."""
     rewards: Mapping[str, float] | None = None
     """The reward in named parts, which sum to it; None: one part, named by the world's `reward_name`."""
     truncated: bool = False

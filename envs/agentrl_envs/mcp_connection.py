@@ -27,7 +27,7 @@ class Connection:
         try:
             import mcp
         except ImportError:
-            raise ConfigError("environment 'mcp' needs the official client: pip install 'agentrl[mcp]'") from None
+            raise ConfigError("environment 'mcp' needs the official client: pip install mcp") from None
         self._timeout_s = timeout_s
         self._lost: EnvironmentFault | None = None
         self._where = url or " ".join(command)

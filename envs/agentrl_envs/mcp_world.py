@@ -10,6 +10,7 @@ from typing import Any
 import agentrl
 from agentrl import ConfigError, Task, ToolAction, ToolCall, ToolError
 from agentrl_envs.mcp_connection import Connection
+from agentrl_envs.records import read_records
 from agentrl_envs.replayed import Replayed
 
 _FREE_PLAY: Mapping[str, list[dict[str, Any]]] = {"train": [{"prompt": "You can use these tools."}]}
@@ -125,17 +126,7 @@ def _schema(tool: Any) -> Mapping[str, Any]:
 def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Tasks by split. Raises ConfigError naming the line that is wrong."""
     found: dict[str, list[dict[str, Any]]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"the tasks of environment 'mcp' cannot be read from {path}: {error.strerror}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            task = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"{path}, line {number}: not valid JSON: {error}") from None
+    for number, task in enumerate(read_records(path), 1):
         if not isinstance(task, dict) or not isinstance(task.get("prompt"), str):
             raise ConfigError(f'{path}, line {number}: a task is an object with a "prompt"')
         for key in task:

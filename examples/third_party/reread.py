@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import agentrl
-from agentrl import Codec, Column, ConfigError, LossBatch, Message, Question, Scorer, Trajectory, Turn
+from agentrl import Codec, Column, LossBatch, Message, Question, Scorer, Trajectory, Turn
 
 
 @agentrl.hookimpl

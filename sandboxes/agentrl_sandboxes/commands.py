@@ -69,7 +69,7 @@ def run(
 @sandbox.command()
 @click.argument("name", default="bubblewrap")
 @_SET
-@click.option("--contract", "contract_only", is_flag=True, help="Leave out the escape suite.")
+@click.option("--contract", "contract_only", is_flag=True, help="Without the escape suite.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def check(name: str, settings: tuple[str, ...], contract_only: bool, as_json: bool) -> None:
     """Put a sandbox through the contract and the escape suite."""

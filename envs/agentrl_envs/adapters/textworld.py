@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import agentrl
 from agentrl import Scene
 from agentrl_envs.adapters.adapter import Adapter, foreign
+from agentrl_envs.cache import cache_folder, filled
 
 _GAMES = (".z3", ".z4", ".z5", ".z6", ".z7", ".z8", ".ulx")
 _BANNER = set(" _|\\/$>")
@@ -50,8 +50,7 @@ class TextWorld(Adapter):
         self.open()
         self.max_turns, self._admissible = max_turns, admissible
         self._recipe = {"nb_rooms": rooms, "nb_objects": objects, "quest_length": quest_length}
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._cache = cache or folder / "agentrl/textworld"
+        self._cache = cache
         self._files = None if games is None else _found(games)
         self.blocks = games is None
         self.splits = (
@@ -109,30 +108,15 @@ class TextWorld(Adapter):
     def _made(self, seed: int) -> Path:
         """The game of a seed, from the cache or made now and put into the cache as a whole."""
         name = "-".join(f"{value}" for value in (*self._recipe.values(), seed))
-        folder = self._cache / f"{self._module.__version__}-{name}"
-        if not folder.exists():
-            self._cache.mkdir(parents=True, exist_ok=True)
-            options = self._module.GameOptions()
-            options.seeds = seed
-            for setting, value in self._recipe.items():
-                setattr(options, setting, value)
-            with tempfile.TemporaryDirectory(dir=self._cache) as made:
-                options.path = f"{made}/game.z8"
-                self._module.make(options)
-                _publish(Path(made), folder)
-        return folder / "game.z8"
+        folder = cache_folder("textworld", f"{self._module.__version__}-{name}", self._cache)
+        return filled(folder, functools.partial(self._make, seed)) / "game.z8"
 
-
-def _publish(made: Path, folder: Path) -> None:
-    """Rename a finished game into place; another process may have been faster."""
-    made.chmod(0o755)
-    try:
-        made.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-    else:
-        made.mkdir()  # what the caller cleans up
+    def _make(self, seed: int, folder: Path) -> None:
+        options = self._module.GameOptions()
+        options.seeds, options.path = seed, str(folder / "game.z8")
+        for setting, value in self._recipe.items():
+            setattr(options, setting, value)
+        self._module.make(options)
 
 
 def _found(games: Path) -> dict[str, list[Path]]:

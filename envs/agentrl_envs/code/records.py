@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from agentrl import ConfigError, DataError
 from agentrl_envs.code import formats
 from agentrl_envs.code.problems import Problem
 from agentrl_envs.code.snapshots import swe_problem
+from agentrl_envs.records import read_records
 
 Format = Literal["auto", "humaneval", "mbpp", "livecodebench", "swe"]
 
@@ -32,44 +31,13 @@ def load(
     splits = {}
     for split, path in files.items():
         records = read_records(Path(path))
+        if not records or not all(isinstance(record, dict) for record in records):
+            raise ConfigError(f"{path!r} holds no records; one JSON object per line is wanted")
         chosen = _format(records[0], path) if wanted == "auto" else wanted
         make = _maker(chosen, shown, repositories, test_command)
         splits[split] = tuple(_made(make, record, path, at) for at, record in enumerate(records, 1))
     _check_disjoint(splits)
     return splits
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a .jsonl, .json, .jsonl.gz or .parquet file; at least one."""
-    if not path.is_file():
-        raise ConfigError(
-            f"there is no file {str(path)!r}; give the path of a .jsonl, .jsonl.gz, .json or .parquet file"
-        )
-    try:
-        records = _parquet(path) if path.suffix == ".parquet" else _json(path)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{str(path)!r} cannot be read: {error}") from error
-    if not records or not all(isinstance(record, dict) for record in records):
-        raise ConfigError(f"{str(path)!r} holds no records; one JSON object per line is wanted")
-    return records
-
-
-def _json(path: Path) -> list[dict[str, Any]]:
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    if text.lstrip().startswith("["):
-        return list(json.loads(text))
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
-
-
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return list(pyarrow.parquet.read_table(path).to_pylist())
-    except pyarrow.ArrowException as error:
-        raise ValueError(str(error)) from error
 
 
 def _format(record: Mapping[str, Any], path: str) -> str:

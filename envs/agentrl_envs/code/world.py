@@ -71,7 +71,7 @@ class Code(agentrl.TextWorld):
         """`max_turns`: 8, in the tiny preset 5. `timeout_s` is for one test or run, `grading_s` for all tests together."""
         _check(max_turns, partial, mistakes, timeout_s, grading_s, shown)
         if preset == "tiny" and (files or language != "python" or command):
-            raise ConfigError("the preset 'tiny' is generated Python; leave out `files`, `language` and `command`")
+            raise ConfigError("the preset 'tiny' is generated Python; omit `files`, `language` and `command`")
         self._language = language_of(language, command, file, timeout_s, grading_s)
         self._name = language
         self._preset: Literal["full", "tiny"] = preset

@@ -6,6 +6,9 @@ The tables of what may lie where and what can be heated, cooled, cleaned or slic
 
 from __future__ import annotations
 
+import itertools
+import tomllib
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 TaskType = Literal[
@@ -74,64 +77,6 @@ CHANGEABLE: dict[str, frozenset[str]] = {
     }.items()
 }
 
-_SOFT = "basketball book box cellphone cloth creditcard keychain laptop newspaper pillow remotecontrol"
-_TABLE = (
-    "alarmclock apple baseballbat basketball book bowl box bread butterknife cd candle cellphone cloth creditcard cup "
-    "dishsponge egg fork glassbottle handtowel kettle keychain knife ladle laptop lettuce mug newspaper pan papertowel "
-    "pen pencil peppershaker plate pot potato remotecontrol saltshaker soapbar soapbottle spatula spoon spraybottle "
-    "statue tennisracket tissuebox toiletpaper tomato vase watch wateringcan winebottle"
-)
-HOLDS: dict[str, frozenset[str]] = {
-    receptacle: frozenset(objects.split())
-    for receptacle, objects in {
-        "armchair": _SOFT,
-        "bathtubbasin": "cloth dishsponge handtowel soapbar",
-        "bed": "baseballbat basketball book cellphone laptop newspaper pillow tennisracket",
-        "box": "alarmclock book cd candle cellphone cloth creditcard dishsponge glassbottle keychain mug papertowel "
-        "pen pencil remotecontrol statue tissuebox vase watch",
-        "cabinet": "book bowl box cd candle cloth cup dishsponge glassbottle handtowel kettle ladle mug newspaper pan "
-        "peppershaker plate plunger pot saltshaker soapbar soapbottle spraybottle tissuebox toiletpaper vase "
-        "wateringcan winebottle",
-        "cart": "candle cloth dishsponge handtowel mug papertowel plunger soapbar soapbottle spraybottle statue "
-        "tissuebox toiletpaper vase",
-        "coffeemachine": "mug",
-        "coffeetable": _TABLE,
-        "countertop": _TABLE,
-        "desk": "alarmclock basketball book bowl box cd candle cellphone cloth creditcard cup glassbottle keychain "
-        "laptop mug newspaper pen pencil plate remotecontrol soapbottle spraybottle statue tennisracket tissuebox "
-        "toiletpaper vase watch wateringcan winebottle",
-        "diningtable": _TABLE,
-        "drawer": "book butterknife cd candle cellphone cloth creditcard dishsponge fork handtowel keychain knife "
-        "ladle newspaper pen pencil peppershaker remotecontrol saltshaker soapbar soapbottle spatula spoon "
-        "spraybottle tissuebox toiletpaper watch wateringcan",
-        "dresser": "alarmclock basketball book bowl box cd candle cellphone cloth creditcard cup glassbottle keychain "
-        "laptop mug newspaper pen pencil plate remotecontrol spraybottle statue tennisracket tissuebox toiletpaper "
-        "vase watch wateringcan winebottle",
-        "fridge": "apple bowl bread cup egg glassbottle lettuce mug pan plate pot potato tomato winebottle",
-        "garbagecan": "apple bread cd cloth dishsponge egg handtowel lettuce newspaper papertowel pen pencil potato "
-        "soapbar soapbottle spraybottle tissuebox toiletpaper tomato winebottle",
-        "handtowelholder": "handtowel",
-        "laundryhamper": "cloth",
-        "microwave": "apple bowl bread cup egg glassbottle mug plate potato tomato",
-        "ottoman": _SOFT,
-        "safe": "cd cellphone creditcard keychain statue vase watch",
-        "shelf": "alarmclock book bowl box cd candle cellphone cloth creditcard cup dishsponge glassbottle handtowel "
-        "kettle keychain mug newspaper papertowel pen pencil peppershaker plate pot remotecontrol saltshaker soapbar "
-        "soapbottle spraybottle statue tissuebox toiletpaper vase watch wateringcan winebottle",
-        "sidetable": _TABLE,
-        "sinkbasin": "apple bowl butterknife cloth cup dishsponge egg fork glassbottle handtowel kettle knife ladle "
-        "lettuce mug pan plate pot potato soapbar spatula spoon tomato",
-        "sofa": _SOFT,
-        "stoveburner": "kettle pan pot",
-        "toaster": "",  # only slices of bread, which are no objects of their own here
-        "toilet": "candle cloth dishsponge handtowel newspaper papertowel soapbar soapbottle spraybottle tissuebox "
-        "toiletpaper",
-        "toiletpaperhanger": "toiletpaper",
-        "towelholder": "towel",
-        "tvstand": "tissuebox",
-    }.items()
-}
-
 
 class Count(NamedTuple):
     """How many receptacles of a type a room has, and how readily it gets one more."""
@@ -141,144 +86,18 @@ class Count(NamedTuple):
     weight: float
 
 
+_TABLES = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text("utf-8"))
+
+
+def _types(words: str) -> frozenset[str]:
+    """Types by name, groups resolved."""
+    named = (_TABLES["groups"][word[1:]].split() if word[0] == "@" else [word] for word in words.split())
+    return frozenset(itertools.chain(*named))
+
+
+HOLDS = {receptacle: _types(objects) for receptacle, objects in _TABLES["holds"].items()}
+LIKELY = {thing: _types(receptacles) for thing, receptacles in _TABLES["likely"].items()}
+OBJECTS: dict[RoomKind, tuple[str, ...]] = {kind: tuple(names.split()) for kind, names in _TABLES["objects"].items()}
 RECEPTACLES: dict[RoomKind, dict[str, Count]] = {
-    "kitchen": {
-        "cabinet": Count(1, 12, 2),
-        "coffeemachine": Count(0, 1, 1),
-        "countertop": Count(1, 3, 1.5),
-        "diningtable": Count(0, 2, 1),
-        "drawer": Count(0, 9, 2),
-        "fridge": Count(1, 1, 1),
-        "garbagecan": Count(0, 1, 1),
-        "microwave": Count(1, 1, 1),
-        "shelf": Count(0, 3, 1),
-        "sidetable": Count(0, 1, 0.5),
-        "sinkbasin": Count(1, 1, 1),
-        "stoveburner": Count(0, 4, 1.5),
-        "toaster": Count(0, 1, 0.8),
-    },
-    "livingroom": {
-        "armchair": Count(0, 3, 1),
-        "box": Count(0, 1, 1),
-        "cabinet": Count(0, 4, 0.5),
-        "coffeetable": Count(0, 2, 1),
-        "desk": Count(0, 1, 0.1),
-        "diningtable": Count(0, 2, 0.5),
-        "drawer": Count(3, 10, 1),
-        "dresser": Count(0, 1, 0.3),
-        "garbagecan": Count(0, 1, 1),
-        "ottoman": Count(0, 1, 0.2),
-        "safe": Count(0, 1, 0.1),
-        "shelf": Count(0, 8, 0.7),
-        "sidetable": Count(1, 4, 1),
-        "sofa": Count(1, 2, 0.5),
-        "tvstand": Count(0, 1, 0.5),
-    },
-    "bedroom": {
-        "armchair": Count(0, 2, 0.3),
-        "bed": Count(1, 2, 0.2),
-        "box": Count(0, 1, 0.5),
-        "cabinet": Count(0, 4, 0.3),
-        "desk": Count(1, 2, 0.5),
-        "drawer": Count(3, 12, 1.5),
-        "dresser": Count(0, 1, 0.5),
-        "garbagecan": Count(0, 1, 1),
-        "laundryhamper": Count(0, 1, 0.3),
-        "safe": Count(0, 1, 0.3),
-        "shelf": Count(0, 8, 0.8),
-        "sidetable": Count(0, 2, 1),
-    },
-    "bathroom": {
-        "bathtubbasin": Count(0, 1, 0.7),
-        "cabinet": Count(2, 6, 1),
-        "cart": Count(0, 1, 0.1),
-        "countertop": Count(0, 2, 1),
-        "drawer": Count(1, 8, 1),
-        "dresser": Count(0, 1, 0.1),
-        "garbagecan": Count(0, 1, 1),
-        "handtowelholder": Count(0, 2, 0.7),
-        "shelf": Count(0, 4, 0.4),
-        "sidetable": Count(0, 1, 0.1),
-        "sinkbasin": Count(1, 2, 0.5),
-        "toilet": Count(1, 1, 1),
-        "toiletpaperhanger": Count(0, 1, 0.7),
-        "towelholder": Count(0, 1, 0.5),
-    },
-}
-
-_OBJECTS: dict[RoomKind, str] = {
-    "kitchen": "apple bowl bread butterknife cup dishsponge egg fork glassbottle kettle knife ladle lettuce mug pan "
-    "papertowel peppershaker plate pot potato saltshaker soapbottle spatula spoon tomato vase winebottle",
-    "livingroom": "book candle cellphone creditcard keychain laptop newspaper pen pencil pillow plate "
-    "remotecontrol statue tissuebox vase watch wateringcan",
-    "bedroom": "alarmclock baseballbat basketball book bowl cd cellphone cloth creditcard keychain laptop mug pen "
-    "pencil pillow tennisracket watch",
-    "bathroom": "candle cloth dishsponge handtowel papertowel plunger soapbar soapbottle spraybottle tissuebox "
-    "toiletpaper towel",
-}
-OBJECTS: dict[RoomKind, tuple[str, ...]] = {kind: tuple(objects.split()) for kind, objects in _OBJECTS.items()}
-
-_COMMON_TABLES = "countertop diningtable"
-_SITTING = "armchair bed coffeetable desk ottoman sidetable sofa"
-_SMALL = "coffeetable desk drawer dresser safe shelf sidetable sofa armchair"
-LIKELY: dict[str, frozenset[str]] = {
-    thing: frozenset(receptacles.split())
-    for thing, receptacles in {
-        "alarmclock": "desk dresser shelf sidetable",
-        "apple": f"{_COMMON_TABLES} fridge garbagecan sinkbasin sidetable",
-        "baseballbat": "bed coffeetable sidetable",
-        "basketball": "armchair bed desk dresser",
-        "book": "bed coffeetable desk diningtable drawer dresser shelf sidetable sofa",
-        "bowl": f"{_COMMON_TABLES} cabinet desk dresser fridge shelf sinkbasin",
-        "bread": f"{_COMMON_TABLES} fridge microwave sidetable",
-        "butterknife": f"{_COMMON_TABLES} drawer sinkbasin",
-        "candle": "box cart coffeetable countertop drawer shelf sidetable toilet",
-        "cd": "box desk drawer dresser garbagecan safe shelf sidetable",
-        "cellphone": f"{_SMALL} bed",
-        "cloth": "bathtubbasin box cabinet cart countertop drawer dresser laundryhamper shelf toilet",
-        "creditcard": _SMALL,
-        "cup": f"{_COMMON_TABLES} cabinet microwave shelf sinkbasin",
-        "desklamp": "desk dresser sidetable",
-        "dishsponge": "bathtubbasin cart countertop drawer sinkbasin",
-        "egg": f"{_COMMON_TABLES} fridge garbagecan microwave sinkbasin",
-        "floorlamp": "armchair coffeetable sidetable sofa",
-        "fork": f"{_COMMON_TABLES} drawer sinkbasin",
-        "glassbottle": f"{_COMMON_TABLES} cabinet fridge shelf",
-        "handtowel": "cabinet countertop garbagecan handtowelholder sinkbasin",
-        "kettle": f"{_COMMON_TABLES} cabinet stoveburner",
-        "keychain": _SMALL,
-        "knife": f"{_COMMON_TABLES} drawer sinkbasin",
-        "ladle": f"{_COMMON_TABLES} cabinet drawer",
-        "laptop": f"{_SITTING} diningtable",
-        "lettuce": f"{_COMMON_TABLES} fridge garbagecan sinkbasin",
-        "mug": f"{_COMMON_TABLES} cabinet coffeemachine desk dresser microwave shelf sidetable",
-        "newspaper": f"{_SITTING} diningtable garbagecan",
-        "pan": f"{_COMMON_TABLES} cabinet fridge stoveburner",
-        "papertowel": f"{_COMMON_TABLES} garbagecan shelf toilet",
-        "pen": "coffeetable desk drawer dresser garbagecan shelf sidetable",
-        "pencil": "coffeetable desk drawer dresser garbagecan shelf sidetable",
-        "peppershaker": f"{_COMMON_TABLES} cabinet drawer shelf",
-        "pillow": "armchair bed ottoman sofa",
-        "plate": f"{_COMMON_TABLES} cabinet coffeetable microwave shelf sidetable",
-        "plunger": "cabinet cart",
-        "pot": f"{_COMMON_TABLES} fridge sinkbasin stoveburner",
-        "potato": f"{_COMMON_TABLES} fridge garbagecan microwave sinkbasin",
-        "remotecontrol": "armchair coffeetable drawer ottoman sidetable sofa",
-        "saltshaker": f"{_COMMON_TABLES} cabinet drawer shelf",
-        "soapbar": "bathtubbasin cabinet countertop drawer garbagecan sinkbasin toilet",
-        "soapbottle": f"{_COMMON_TABLES} cabinet cart garbagecan toilet",
-        "spatula": f"{_COMMON_TABLES} drawer sinkbasin",
-        "spoon": f"{_COMMON_TABLES} drawer sinkbasin",
-        "spraybottle": "cabinet cart countertop garbagecan shelf toilet",
-        "statue": "coffeetable diningtable dresser safe shelf sidetable",
-        "tennisracket": "bed desk dresser",
-        "tissuebox": "cabinet coffeetable countertop drawer shelf sidetable toilet tvstand",
-        "toiletpaper": "cabinet cart drawer garbagecan toilet toiletpaperhanger",
-        "tomato": f"{_COMMON_TABLES} fridge garbagecan microwave sinkbasin",
-        "towel": "towelholder",
-        "vase": "box cabinet coffeetable countertop diningtable safe shelf sidetable",
-        "watch": "coffeetable drawer dresser safe shelf sidetable",
-        "wateringcan": "cabinet coffeetable diningtable shelf sidetable",
-        "winebottle": f"{_COMMON_TABLES} cabinet fridge garbagecan",
-    }.items()
+    kind: {name: Count(*count) for name, count in counts.items()} for kind, counts in _TABLES["receptacles"].items()
 }

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import agentrl
+from agentrl_envs.cache import cache_folder, filled
 from agentrl_envs.search.corpus import Corpus, Hit
 
 try:
     import bm25s  # noqa: F401
     import Stemmer  # noqa: F401
-except ImportError as error:  # optional: `pip install agentrl[search]`
+except ImportError as error:  # optional: the extra `search`
     raise agentrl.ConfigError(
-        f"the search world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install 'agentrl[search]'"
+        f"the search world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install bm25s pystemmer"
     ) from None
 
 from agentrl_envs.webshop.search import Index as WithoutScores
@@ -67,25 +65,8 @@ def _built(corpus: Corpus) -> Any:
 
 
 def _kept(corpus: Corpus, file: Path, cache: Path | None) -> Any:
-    """Map the cache; build it first if there is none. Several processes may do so at once: the first one wins."""
+    """Map the cache; build it first if there is none."""
     status = file.stat()
     name = f"{_FORMAT}|{file.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-    root = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentrl" / "search"
-    folder = root / hashlib.blake2b(name.encode(), digest_size=12).hexdigest()
-    if not folder.is_dir():
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=root))
-        except OSError as error:
-            raise agentrl.EnvironmentFault(f"cannot write in {root}: {error}. Give another: cache = …") from error
-        try:
-            _built(corpus).save(work)
-            work.rename(folder)
-        except OSError as error:
-            if not folder.is_dir():
-                raise agentrl.EnvironmentFault(
-                    f"the index cannot be kept in {folder}: {error}. Give a folder with room: cache = …"
-                ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    return Index.open(folder)
+    name = hashlib.blake2b(name.encode(), digest_size=12).hexdigest()
+    return Index.open(filled(cache_folder("search", name, cache), lambda folder: _built(corpus).save(folder)))

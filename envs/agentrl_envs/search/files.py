@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import agentrl
+from agentrl_envs.records import read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +25,10 @@ def questions(path: Path) -> list[Asked]:
 
     Raises ConfigError for a missing file or one of another kind, DataError for an entry that is no question.
     """
-    if not path.is_file():
-        raise agentrl.ConfigError(f"there is no file of questions {path}. Give the path of a .jsonl or .parquet file.")
-    if path.suffix not in (".jsonl", ".parquet"):
-        raise agentrl.ConfigError(f"questions {path}: files that end in .jsonl or .parquet can be read")
-    records = _parquet(path) if path.suffix == ".parquet" else _lines(path)
-    found = [_asked(record, path, number) for number, record in enumerate(records)]
+    found = [_asked(record, path, number) for number, record in enumerate(read_records(path))]
     if not found:
         raise agentrl.DataError(f"{path} holds no question")
     return found
-
-
-def _lines(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8") as file:
-        try:
-            yield from (json.loads(line) for line in file if line.strip())
-        except ValueError as error:  # UnicodeDecodeError is one too
-            raise agentrl.DataError(f"{path} is no file of JSON lines: {error}") from None
-
-
-def _parquet(path: Path) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    wanted = ("question", "golden_answers", "answers", "answer", "reward_model")
-    try:
-        file = pq.ParquetFile(path)
-        columns = [name for name in wanted if name in file.schema_arrow.names]
-        yield from file.read(columns).to_pylist()
-    except (OSError, ValueError) as error:
-        raise agentrl.DataError(f"{path} is no Parquet file: {error}") from None
 
 
 def _asked(record: Any, path: Path, number: int) -> Asked:

@@ -14,9 +14,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from agentrl_envs.search import words
 from agentrl_envs.search.corpus import Hit
-from agentrl_envs.search.relations import ASIDES, FULL, NUMBER, TINY, Relation
+from agentrl_envs.search.relations import ASIDES, FULL, NUMBER, TINY, WORDS, Relation
 
 Preset: TypeAlias = Literal["full", "tiny"]
 Random: TypeAlias = np.random.Generator
@@ -122,23 +121,23 @@ def _two(first: tuple[str, ...], second: tuple[str, ...]) -> Callable[[Random], 
 
 
 def _syllables(random: Random) -> str:
-    parts = (words.ONSETS, words.VOWELS, words.CODAS, words.VOWELS)
+    parts = (WORDS["onsets"], WORDS["vowels"], WORDS["codas"], WORDS["vowels"])
     return "".join(_pick(part, random) for part in parts).capitalize()
 
 
 _MAKERS: Mapping[Preset, Mapping[str, Callable[[Random], str]]] = {
     "full": {
         "person": lambda random: (
-            f"{_pick(words.GIVEN_NAMES, random)} {_syllables(random)}{_pick(words.SURNAME_ENDS, random)}"
+            f"{_pick(WORDS['given_names'], random)} {_syllables(random)}{_pick(WORDS['surname_ends'], random)}"
         ),
-        "city": lambda random: _syllables(random) + _pick(words.CITY_ENDS, random),
-        "company": lambda random: f"{_syllables(random)} {_pick(words.FIRM_ENDS, random)}",
-        "university": lambda random: f"{_syllables(random)} {_pick(words.SCHOOL_ENDS, random)}",
-        "novel": lambda random: f"The {_pick(words.QUALITIES, random)} {_pick(words.THINGS, random)}",
+        "city": lambda random: _syllables(random) + _pick(WORDS["city_ends"], random),
+        "company": lambda random: f"{_syllables(random)} {_pick(WORDS['firm_ends'], random)}",
+        "university": lambda random: f"{_syllables(random)} {_pick(WORDS['school_ends'], random)}",
+        "novel": lambda random: f"The {_pick(WORDS['qualities'], random)} {_pick(WORDS['things'], random)}",
     },
     "tiny": {
-        "person": _two(words.TINY_GIVEN, words.TINY_FAMILY),
-        "city": _two(words.TINY_FIRST, words.TINY_PLACE),
-        "company": _two(words.TINY_TRADE, words.TINY_FIRM),
+        "person": _two(WORDS["tiny_given"], WORDS["tiny_family"]),
+        "city": _two(WORDS["tiny_first"], WORDS["tiny_place"]),
+        "company": _two(WORDS["tiny_trade"], WORDS["tiny_firm"]),
     },
 }

@@ -46,7 +46,7 @@ class Library:
         if self.kind != "dense" and (self.embeddings is not None or self.encoder != "hashed"):
             raise agentrl.ConfigError("embeddings and encoder belong to retriever = 'dense'")
         if self.kind == "remote" and self.corpus is not None:
-            raise agentrl.ConfigError("a remote retriever has the corpus on its side: leave corpus out")
+            raise agentrl.ConfigError("a remote retriever has the corpus on its side: omit corpus")
         if not 0 <= self.seed < 2**32:
             raise agentrl.ConfigError(f"seed = {self.seed}: allowed are whole numbers from 0 to {2**32 - 1}")
 
@@ -65,7 +65,7 @@ class Quiz:
         """Raises ConfigError for settings that do not go together."""
         named = tuple((split, Path(path)) for split, path in files)
         if named and (hops is not None or preset == "tiny"):
-            raise agentrl.ConfigError("hops and preset = 'tiny' are for generated questions: leave them out")
+            raise agentrl.ConfigError("hops and preset = 'tiny' are for generated questions: omit them")
         fewest, most = hops or (1, MOST_HOPS[preset])
         if not 1 <= fewest <= most <= MOST_HOPS[preset]:
             raise agentrl.ConfigError(

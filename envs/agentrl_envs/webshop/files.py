@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+import ijson
 
 import agentrl
 from agentrl_envs.webshop.generate import Listing
 
-_CHUNK = 1 << 20
+_BLANKS = 1 << 16  # bytes in which the file has to begin
 
 
 def listings(items: Path, attributes: Path | None, human: Path | None, limit: int | None) -> Iterator[Listing]:
@@ -37,76 +38,16 @@ def listings(items: Path, attributes: Path | None, human: Path | None, limit: in
 def entries(path: Path) -> Iterator[tuple[str, Any]]:
     """The members of a JSON array (with empty names) or object, one at a time."""
     if not path.is_file():
-        raise agentrl.ConfigError(f"there is no file {path}. Give the path of a WebShop data file, or leave it out.")
-    with path.open(encoding="utf-8") as file:
+        raise agentrl.ConfigError(f"there is no file {path}. Give the path of a WebShop data file, or omit it.")
+    with path.open("rb") as file:
+        opening = file.read(_BLANKS).lstrip()[:1]
+        file.seek(0)
         try:
-            yield from _members(_Text(file))
-        except (json.JSONDecodeError, UnicodeDecodeError, StopIteration) as error:
+            if opening == b"[":
+                yield from (("", item) for item in ijson.items(file, "item", use_float=True))
+            elif opening == b"{":
+                yield from ijson.kvitems(file, "", use_float=True)
+            else:
+                raise ijson.JSONError("it begins with neither [ nor {")
+        except (ijson.JSONError, UnicodeDecodeError) as error:
             raise agentrl.DataError(f"{path} is no complete JSON array or object of products: {error}") from None
-
-
-def _members(text: _Text) -> Iterator[tuple[str, Any]]:
-    closing = {"[": "]", "{": "}"}.get(text.mark(), "")
-    if not closing:
-        raise json.JSONDecodeError("expected [ or {", "", 0)
-    mark = text.mark()
-    while mark != closing:
-        name = ""
-        text.back()
-        if closing == "}":
-            name = text.value()
-            if text.mark() != ":":
-                raise json.JSONDecodeError(f"expected : after {name!r}", "", 0)
-        yield name, text.value()
-        mark = text.mark()
-        if mark == ",":
-            mark = text.mark()
-        elif mark != closing:
-            raise json.JSONDecodeError(f"expected , or {closing}, not {mark!r}", "", 0)
-
-
-class _Text:
-    """A window that slides over a file of JSON."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._decoder = json.JSONDecoder()
-        self._window = ""
-        self._at = 0
-
-    def mark(self) -> str:
-        """The next character that is not blank."""
-        while True:
-            while self._at < len(self._window) and self._window[self._at].isspace():
-                self._at += 1
-            if self._at < len(self._window):
-                self._at += 1
-                return self._window[self._at - 1]
-            if not self._read():
-                raise json.JSONDecodeError("the file ends too early", "", 0)
-
-    def back(self) -> None:
-        """Un-read the last mark."""
-        self._at -= 1
-
-    def value(self) -> Any:
-        """The next JSON value; reads on until it is complete."""
-        self.mark()
-        self.back()
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._window, self._at)
-            except json.JSONDecodeError:
-                if not self._read():
-                    raise
-                continue
-            if end == len(self._window) and self._read():
-                continue  # a number may go on in the next chunk
-            self._at = end
-            return value
-
-    def _read(self) -> bool:
-        chunk = self._file.read(max(_CHUNK, len(self._window) - self._at))
-        self._window = self._window[self._at :] + chunk
-        self._at = 0
-        return bool(chunk)

@@ -9,25 +9,15 @@ from dataclasses import dataclass
 
 import agentrl
 from agentrl_envs.webshop.goals import Goal
-from agentrl_envs.webshop.nouns import nouns
+from agentrl_envs.webshop.nouns import BASE_COLORS, nouns
 from agentrl_envs.webshop.products import Product, Wanted
 
 try:
     from rapidfuzz.fuzz import token_set_ratio
-except ImportError as error:  # optional: `pip install agentrl[webshop]`
+except ImportError as error:  # optional: the extra `webshop`
     raise agentrl.ConfigError(
-        f"the webshop compares words with the library rapidfuzz ({error}). Run: pip install 'agentrl[webshop]'"
+        f"the webshop compares words with the library rapidfuzz ({error}). Run: pip install bm25s pystemmer rapidfuzz"
     ) from None
-
-_COLORS = """
-    alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown burgundy camel camo
-    caramel champagne charcoal cheetah chestnut chocolate christmas coffee cognac copper coral cranberry cream crystal
-    dark denim eggplant elephant espresso fuchsia gold granite grape graphite grass gray green grey heather indigo ivory
-    ivy khaki lavender lemon leopard light lilac lime magenta maroon mauve merlot midnight mint mocha multicolor
-    mushroom mustard natural navy nude olive orange peach pewter pink plum purple rainbow red rose royal rust sand
-    sapphire seashell silver skull slate steel stone stonewash sunflower tan taupe teal tiger turquoise violet walnut
-    wheat white wine yellow"""
-BASE_COLORS = tuple(_COLORS.split())
 
 _ALIKE = 85.5  # the original rounds to whole numbers, half to even, and asks for more than 85
 _NOT_WORD = re.compile(r"\W")

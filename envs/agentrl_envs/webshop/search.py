@@ -20,9 +20,9 @@ import agentrl
 try:
     import bm25s
     import Stemmer
-except ImportError as error:  # optional: `pip install agentrl[webshop]`
+except ImportError as error:  # optional: the extra `webshop`
     raise agentrl.ConfigError(
-        f"the webshop searches with the libraries bm25s and PyStemmer ({error}). Run: pip install 'agentrl[webshop]'"
+        f"the webshop searches with the libraries bm25s and PyStemmer ({error}). Run: pip install bm25s pystemmer rapidfuzz"
     ) from None
 
 _WORD = re.compile(r"\w+(?:['’.]\w+)*")

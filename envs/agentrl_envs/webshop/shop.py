@@ -5,10 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import os
 import random
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import agentrl
+from agentrl_envs.cache import cache_folder, filled
 from agentrl_envs.webshop import files, generate
 from agentrl_envs.webshop.catalogue import Builder, Catalogue
 from agentrl_envs.webshop.generate import Listing, Style
@@ -63,8 +60,7 @@ class Stock:
             status = path.stat() if path is not None and path.is_file() else None
             parts.append(f"{path and path.resolve()}:{status and (status.st_size, status.st_mtime_ns)}")
         name = hashlib.blake2b("|".join(parts).encode(), digest_size=12).hexdigest()
-        root = self.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentrl" / "webshop"
-        return root / name
+        return cache_folder("webshop", name, self.cache)
 
 
 class Shop:
@@ -127,21 +123,8 @@ def _made(stock: Stock) -> tuple[Catalogue, Index]:
 
 
 def _kept(stock: Stock) -> tuple[Catalogue, Index]:
-    """Map the cache; build it first if there is none. Several processes may do so at once: the first one wins."""
-    folder = stock.folder
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        try:
-            _build(stock, work)
-            work.rename(folder)
-        except OSError as error:
-            if not folder.is_dir():
-                raise agentrl.EnvironmentFault(
-                    f"the shop cannot be kept in {folder}: {error}. Give a folder with room: cache = …"
-                ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    """Map the cache; build it first if there is none."""
+    folder = filled(stock.folder, functools.partial(_build, stock))
     return Catalogue.open(folder), Index.open(folder / "index")
 
 

@@ -257,9 +257,9 @@ def _check(
 ) -> None:
     """Raises ConfigError with what to change."""
     if items is None and (attributes is not None or human is not None):
-        raise agentrl.ConfigError("attributes and human belong to an items file: give items = … too, or leave them out")
+        raise agentrl.ConfigError("attributes and human belong to an items file: give items = … too, or omit them")
     if items is not None and preset == "tiny":
-        raise agentrl.ConfigError("the tiny preset generates its products: leave items out, or use preset = 'full'")
+        raise agentrl.ConfigError("the tiny preset generates its products: omit items, or use preset = 'full'")
     most = TINY if preset == "tiny" else LARGEST
     if products is not None and (products < 1 or (products > most and items is None)):
         raise agentrl.ConfigError(f"products = {products}: allowed are 1 to {most} for preset {preset!r}")

@@ -53,8 +53,8 @@ class LanguageModel:
         self.codec = codec or TemplateCodec(tokenizer, self._stop_ids(tokenizer), self.max_context, history)
         use_ragged_attention(self.base)
         module.eval()
-        self._initial: Any = copy.deepcopy(module).requires_grad_(False) if keep_initial and not fresh_adapter else None
-        self._fresh_adapter = fresh_adapter
+        self._keep_initial, self._fresh_adapter = keep_initial, fresh_adapter
+        self._initial: Any = self._frozen() if keep_initial and not fresh_adapter else None
         self._asked: dict[str, float] = defaultdict(float)
         self._handed_out: Path | None = None
 
@@ -170,6 +170,15 @@ class LanguageModel:
             hint = "; set keep_initial = true in [model]" if name == "initial" else ""
             raise ConfigError(f'this model keeps no weights "{name}"; it has "current" and, if kept, "initial"{hint}')
 
+    async def begin(self, folder: Path) -> None:
+        """`load`; from now on these are the initial weights."""
+        self.read(folder)
+        self._fresh_adapter = False
+        self._initial = self._frozen() if self._keep_initial else None
+
+    def _frozen(self) -> Any:
+        return copy.deepcopy(self.module).requires_grad_(False)
+
     async def save(self, folder: Path) -> None:
         """Write a Hugging Face folder: weights (or the LoRA adapter alone), tokenizer, chat template."""
         self.write(folder)
@@ -197,7 +206,9 @@ class LanguageModel:
         try:
             fresh = self._adapter(folder) if self.lora else self._stored(folder)
             update = int(json.loads((folder / _EXTRA).read_text())["version"])
-            if self._initial is not None and (folder / _INITIAL).exists():
+            if self._keep_initial and (folder / _INITIAL).exists():
+                self._initial = self._frozen() if self._initial is None else self._initial
+                self._fresh_adapter = False
                 self._initial.load_state_dict(torch.load(folder / _INITIAL, weights_only=True))
         except Exception as error:  # safetensors raises a bare subclass of Exception for a damaged file
             raise DataError(f"{folder} holds no weights that can be read ({type(error).__name__}: {error})") from error

@@ -1,0 +1,163 @@
+"""Plays of a world as text, and the actions that they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import gymnasium
+import numpy as np
+
+from agentrl.data.types import Info
+from agentrl.parts.host import default_host
+from agentrl.parts.registry import Spec
+from agentrl.testing.report import CheckFailed, require
+from agentrl.testing.samples import sample_scope
+from agentrl.worlds.environment import Environment
+
+World = gymnasium.Env[str, str]
+Make = Callable[[], World]
+
+HOSTILE = (
+    "",
+    " ",
+    "\n\r\t",
+    "\x00",
+    "a" * 100_000,
+    "🤖" * 50,
+    "שלום e\u0301\u202e",
+    "{" * 2_000,
+    "click[" * 500,
+    "'; DROP TABLE users; --",
+    "../../etc/passwd",
+    "\ud800",
+    "<action>go</action>",
+    '{"name": "x", "arguments": {"a": NaN}}',
+    "%s %n {0} ${x}",
+)
+"""Texts that nothing may crash on."""
+
+
+def world_maker(make: Make | Spec) -> Make:
+    """The factory itself, or one that builds an installed world as far as that goes without a run."""
+    if not isinstance(make, Spec):
+        return make
+    spec, scope = make, sample_scope()
+
+    def made() -> World:
+        world: World = default_host().build(spec, scope)
+        return world
+
+    return made
+
+
+def transcript(env: World, *, seed: int, turns: int = 60, close: bool = True) -> list[str]:
+    """Everything a seeded play says, as text: two equal worlds give equal lists."""
+    observation, info = env.reset(seed=seed)
+    lines = [observation, _written(info), *_steps(env, info, np.random.default_rng(seed), turns)]
+    if close:
+        env.close()
+    return lines
+
+
+def continued(env: World, info: Info, seed: int) -> list[str]:
+    """The next 12 turns of a play that has begun, as text."""
+    return list(_steps(env, info, np.random.default_rng(seed), 12))
+
+
+def digest(lines: list[str]) -> str:
+    """One hash of a transcript."""
+    return hashlib.sha256("\x1e".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def first_difference(one: list[str], two: list[str]) -> str:
+    """Where two transcripts part, in words."""
+    for position, (a, b) in enumerate(zip(one, two, strict=False)):
+        if a != b:
+            return f"line {position}: {a[:120]!r} and {b[:120]!r}"
+    return f"{len(one)} and {len(two)} lines"
+
+
+def some_action(info: Info, picks: np.random.Generator, env: World) -> str:
+    """Most of the time an admissible action, sometimes the expert's, sometimes noise."""
+    admissible = info.get("admissible")
+    if isinstance(admissible, (list, tuple)) and admissible and picks.random() < 0.9:
+        return str(admissible[int(picks.integers(len(admissible)))])
+    if has_expert(env) and picks.random() < 0.5:
+        try:
+            return expert_action(env)
+        except NotImplementedError:
+            pass
+    return "".join(chr(int(code)) for code in picks.integers(32, 127, size=int(picks.integers(1, 12))))
+
+
+def malformed_action(info: Info, picks: np.random.Generator, env: World) -> str:
+    """An action that was cut, doubled, put in capitals or has noise in it."""
+    base = some_action(info, picks, env)
+    cut = int(picks.integers(0, len(base) + 1))
+    noise = HOSTILE[int(picks.integers(len(HOSTILE)))][:50]
+    return (base[:cut] + noise + base[cut:], base.upper(), base[:cut], base + base)[int(picks.integers(4))]
+
+
+def generators() -> tuple[object, object]:
+    """State of Python's and NumPy's global generators."""
+    return random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+
+
+def has_expert(env: World) -> bool:
+    """Whether a world says what a scripted expert would do."""
+    world = type(env.unwrapped)
+    method = getattr(world, "expert_action", None)
+    return method is not None and method is not Environment.expert_action and not inspect.isabstract(world)
+
+
+def expert_action(env: World) -> str:
+    """What the scripted expert of a world would do now. Raises NotImplementedError where it has none."""
+    action: str = getattr(env.unwrapped, "expert_action")()  # noqa: B009 (any Gymnasium world may have one)
+    return action
+
+
+def admissible_action(info: Info, picks: np.random.Generator) -> str:
+    """One of the listed actions. Raises CheckFailed for a list that is empty or holds one twice."""
+    admissible = info["admissible"]
+    if not isinstance(admissible, Sequence) or not len(admissible):
+        raise CheckFailed(f"before the end the admissible actions are {admissible!r}")
+    require(len(set(admissible)) == len(admissible), f"an admissible action is listed twice: {admissible}")
+    return str(admissible[int(picks.integers(len(admissible)))])
+
+
+def contents(env: World, split: str, size: int) -> dict[str, int]:
+    """Content of up to 200 tasks of a split → index."""
+    known: dict[str, int] = {}
+    for index in np.unique(np.linspace(0, size - 1, num=min(size, 200)).astype(np.int64)).tolist():
+        observation, info = env.reset(seed=0, options={"split": split, "index": index})
+        require("task" in info, "info has no `task` after reset")
+        content = str(info["task"]).removeprefix(f"{split}/").removeprefix(f"{index}").lstrip("/-:#")
+        known[content or observation] = index
+    return known
+
+
+def snapshot(env: World) -> object:
+    """What the world gives as its state."""
+    return getattr(env.unwrapped, "snapshot")()  # noqa: B009 (any Gymnasium world may have one)
+
+
+def restore(env: World, taken: object) -> None:
+    """Put the world back to a state."""
+    getattr(env.unwrapped, "restore")(taken)  # noqa: B009
+
+
+def _steps(env: World, info: Info, picks: np.random.Generator, turns: int) -> Iterator[str]:
+    for _ in range(turns):
+        action = some_action(info, picks, env)
+        observation, reward, terminated, truncated, info = env.step(action)
+        yield from (action, observation, repr((float(reward), bool(terminated), bool(truncated))), _written(info))
+        if terminated or truncated:
+            return
+
+
+def _written(info: Mapping[str, object]) -> str:
+    return json.dumps(dict(info), sort_keys=True, default=repr)

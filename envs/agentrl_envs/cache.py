@@ -1,0 +1,42 @@
+"""Folders of the user's cache that are filled once, however many processes ask for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import agentrl
+
+
+def cache_folder(world: str, name: str, root: Path | None = None) -> Path:
+    """The folder of something of a world: below `root`, or else below the user's cache."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentrl"
+    return (root or users / world) / name
+
+
+def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """The folder, which `fill` has filled. It is made aside and renamed, and of several processes the first one wins.
+
+    Raises EnvironmentFault where it cannot be written.
+    """
+    if folder.is_dir():
+        return folder
+    work = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        work.chmod(0o755)
+        fill(work)
+        work.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():
+            raise agentrl.EnvironmentFault(
+                f"nothing can be kept in {folder}: {error}. Give a folder with room: cache = …"
+            ) from error
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+    return folder
