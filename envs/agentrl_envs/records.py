@@ -36,6 +36,6 @@ def _json(path: Path) -> list[Any]:
 
 
 def _parquet(path: Path) -> list[Any]:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq
 
     return list(pq.read_table(path).to_pylist())
