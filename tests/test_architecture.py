@@ -36,15 +36,20 @@ def core_modules() -> list[Path]:
     ]
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Modules that are imported when a file runs; what stands under TYPE_CHECKING is not."""
+def imports(path: Path, *, lazy: bool = True) -> Iterator[str]:
+    """Modules that are imported when a file runs; what stands under TYPE_CHECKING is not.
+
+    `lazy`: also those that its functions import when they are called.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        inner for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    skipped = {
+        inner for node in ast.walk(tree)
+        if (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        or (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not lazy)
         for inner in ast.walk(node)
     }  # fmt: skip
     for node in ast.walk(tree):
-        if node in typing_only:
+        if node in skipped:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -62,7 +67,10 @@ def test_a_core_module_imports_from_lower_rows_or_its_left(path: Path) -> None:
     name = rank_name(path)
     assert name in PLACE, f"agentrl/{name} has no rank; give it one in RANKS and in docs/architecture.md"
     for module in imports(path):
-        assert not module.startswith((*ROOMS, *TORCH)), f"the core may not import {module}"
+        assert not module.startswith(tuple(ROOMS)), f"the core may not import {module}"
+    for module in imports(path, lazy=name != "testing"):  # the kit of losses has tensors to make, once it is asked
+        assert not module.startswith(TORCH), f"the core may not import {module}"
+    for module in imports(path):
         parts = module.split(".")
         if parts[0] == "agentrl" and len(parts) > 1 and parts[1] in PLACE and parts[1] != name:
             assert PLACE[parts[1]] < PLACE[name], f"agentrl.{name} imports agentrl.{parts[1]}, which stands above it"

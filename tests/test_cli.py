@@ -59,7 +59,7 @@ def agentrl(*arguments: object, stdin: str | None = None) -> Result:
         (["train", "RUN", "nonsense"], ["'nonsense' is no override", "key.sub=value"]),
         (["train", "RUN", "model.name=pretrained", "model.path=/nowhere"], ["no folder '/nowhere'"]),
         (["train", "RUN", "policy.name=transformers"], ["needs a language model"]),
-        (["train", "RUN", "evaluation.split=valdi"], ["unknown split 'valdi'", "'valid'"]),
+        (["train", "RUN", "evaluation.split=valdi"], ["names the split 'valdi'", "'valid'"]),
         (["train", "--resume", "RUN"], ["no run of 'c'"]),
         (["train", "--resume", "FOLDER"], ["is not a run folder"]),
         (["eval", "nowhere"], ["no run file 'nowhere'"]),
@@ -92,7 +92,7 @@ def test_train_eval_resume_and_dry_run(run_file: Path, tmp_path: Path) -> None:
     assert [stage["name"] for stage in plan["stages"]] == ["explore", "rl"]
     assert not (tmp_path / "runs").exists()
     said = agentrl("train", run_file).output
-    for word in ("before", "after", "difference", "95 %", "everything", "next: agentrl eval"):
+    for word in ("before", "after", "difference", "95 %", "peak memory", "next: agentrl eval"):
         assert word in said
     summary = json.loads(agentrl("train", run_file, "seed=2", "--json").stdout)
     assert summary["folder"].endswith("c-2")
@@ -103,6 +103,16 @@ def test_train_eval_resume_and_dry_run(run_file: Path, tmp_path: Path) -> None:
     assert agentrl("train", "--resume", run_file).exit_code == 0
     refused = agentrl("train", "--resume", tmp_path / "runs/c", "seed=1")
     assert "takes no overrides" in refused.output
+
+
+def test_a_check_builds_everything_and_writes_nothing(run_file: Path, tmp_path: Path) -> None:
+    checked = agentrl("train", run_file, "--check")
+    assert checked.exit_code == 0, checked.output
+    assert not (tmp_path / "runs").exists()
+    refused = agentrl("train", run_file, "--check", "model.name=pretrained", "model.path=/nowhere")
+    assert refused.exit_code == 2
+    assert "no folder '/nowhere'" in refused.output
+    assert agentrl("train", run_file, "--dry-run", "model.name=pretrained", "model.path=/nowhere").exit_code == 0
 
 
 def test_list_and_show_speak_of_every_kind() -> None:
