@@ -125,7 +125,7 @@ class Host:
         check_settings(
             spec, allowed | {p.name: p for p in parameters.values() if p.contract and p.name in spec.settings}
         )
-        for inner in nested_specs(spec, part).values():
+        for inner in nested_specs(spec, part):
             self.check(inner)
 
     def provider(self, spec: Spec) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,8 @@ def _given(spec: Spec, parameter: Parameter, scope: Scope) -> object:
 
 
 def _nested(host: Host, spec: Spec, parameter: Parameter, value: object, scope: Scope) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_listed(host, spec, parameter, entry, scope) for entry in value]
     if not isinstance(value, (str, Mapping)):
         return value  # given live, from Python
     kind = kind_for(parameter)
@@ -171,15 +174,38 @@ def _nested(host: Host, spec: Spec, parameter: Parameter, value: object, scope: 
     return scope.voice_of(part) if parameter.contract is Voice else part
 
 
-def nested_specs(spec: Spec, part: Part) -> dict[str, Spec]:
-    """The parts that a run file describes for parameters of a part, by parameter; names such as "policies.user" omitted."""
+def _listed(host: Host, spec: Spec, parameter: Parameter, value: object, scope: Scope) -> object:
+    """One part of a list; a parameter that takes pairs `tuple[Contract, float]` gets its `weight` beside it."""
+    value, weight = _weighed(spec, parameter, value)
+    part = _nested(host, spec, parameter, value, scope)
+    return part if weight is None else (part, weight)
+
+
+def _weighed(spec: Spec, parameter: Parameter, value: object) -> tuple[object, float | None]:
+    """A table of a list without its `weight`, and that (1 unless given); None where the parameter takes none."""
+    inner = typing.get_args(parameter.annotation)
+    if not inner or typing.get_origin(inner[0]) is not tuple:
+        return value, None
+    if isinstance(value, tuple):
+        return value[0], float(value[1])  # given live, from Python
+    weight = value.get("weight", 1.0) if isinstance(value, Mapping) else 1.0
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+        raise ConfigError(f"{spec.kind} {spec.name!r}: weight = {weight!r} in {parameter.name}; it takes a number")
+    table = {key: entry for key, entry in value.items() if key != "weight"} if isinstance(value, Mapping) else value
+    return table, float(weight)
+
+
+def nested_specs(spec: Spec, part: Part) -> list[Spec]:
+    """The parts that a run file describes for parameters of a part; names such as "policies.user" omitted."""
     made = KINDS[spec.kind].made or inspect.isclass(part)
-    inner: dict[str, Spec] = {}
+    inner: list[Spec] = []
     for parameter in parameters_of(part, made=made).values():
         value = spec.settings.get(parameter.name)
         kind = kind_for(parameter)
-        if kind is not None and isinstance(value, (str, Mapping)) and not (isinstance(value, str) and "." in value):
-            inner[parameter.name] = Spec.from_table(kind.name, value)
+        values = [_weighed(spec, parameter, one)[0] for one in value] if isinstance(value, (list, tuple)) else [value]
+        for one in values if kind is not None else ():
+            if isinstance(one, (str, Mapping)) and not (isinstance(one, str) and "." in one):
+                inner.append(Spec.from_table(kind.name, one))  # type: ignore[union-attr]
     return inner
 
 

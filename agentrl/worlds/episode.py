@@ -126,6 +126,7 @@ class Episode:
                 info = {key: value for key, value in info.items() if key != "hidden"}
             if self._start is not None:
                 observation, info = await self._go_to(self._start, observation, info)
+                self._check_limits()
             outcome = await self._turns_of(observation, info)
         except _Ended as ended:
             outcome, error = ended.outcome, ended.error
@@ -165,7 +166,7 @@ class Episode:
                 self._keep(turn, view)
                 self._step_before = step
                 if self._play.snapshots != "none":
-                    self._remember(step)
+                    await self._remember(step)
                 if step.terminated:
                     return Outcome.TERMINATED
                 if step.truncated:
@@ -183,10 +184,11 @@ class Episode:
         view.take(turn)
         self._tokens += len(turn.completion.ids)
 
-    def _remember(self, step: Step) -> None:
+    async def _remember(self, step: Step) -> None:
         snapshot = getattr(self._env, "snapshot", None)
         if snapshot is not None and (self._play.snapshots == "all" or self._turns[-1].invalid):
-            self.moments[len(self._turns) - 1] = Moment(snapshot(), step.observation, step.info)
+            taken = await self._in_world(snapshot)  # in the world's own thread, and its faults are the world's
+            self.moments[len(self._turns) - 1] = Moment(taken, step.observation, step.info)
 
     def _check_limits(self) -> None:
         if len(self._turns) >= self._max_turns:

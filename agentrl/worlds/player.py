@@ -74,7 +74,7 @@ class EpisodePlayer:
 
     def observe(self, batch: Batch) -> None:
         """The update is over: nobody goes on from its moments."""
-        for trajectory in batch.trajectories:
+        for trajectory in batch.recorded:
             self._moments.pop(trajectory.id, None)
 
     def metrics(self) -> dict[str, float]:
