@@ -1,14 +1,37 @@
-"""Folders of the user's cache that are filled once, however many processes ask for them."""
+"""What is made once: values that all worlds of a process share, and folders that all processes do."""
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import agentrl
+
+_Arguments = ParamSpec("_Arguments")
+_Made = TypeVar("_Made")
+_LOCK = threading.RLock()
+
+
+def shared(most: int) -> Callable[[Callable[_Arguments, _Made]], Callable[_Arguments, _Made]]:
+    """A decorator: equal arguments give the same object, however many threads ask; the last `most` are kept."""
+
+    def decorate(make: Callable[_Arguments, _Made]) -> Callable[_Arguments, _Made]:
+        cached = functools.lru_cache(maxsize=most)(make)
+
+        @functools.wraps(make)
+        def open_shared(*args: _Arguments.args, **settings: _Arguments.kwargs) -> _Made:
+            with _LOCK:
+                return cached(*args, **settings)  # type: ignore[arg-type]  # whoever calls gives what can be hashed
+
+        return open_shared
+
+    return decorate
 
 
 def cache_folder(world: str, name: str, root: Path | None = None) -> Path:

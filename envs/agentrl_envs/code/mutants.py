@@ -7,22 +7,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+_PAIRS = ((ast.Add, ast.Sub), (ast.FloorDiv, ast.Mod), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq))
 _OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
+    **{one: other for pair in (*_PAIRS, (ast.And, ast.Or)) for one, other in (pair, pair[::-1])},
     ast.Mult: ast.Add,
-    ast.FloorDiv: ast.Mod,
-    ast.Mod: ast.FloorDiv,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
     ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import agentrl
+from agentrl_envs.cache import shared
 from agentrl_envs.search.corpus import Retriever, Shelf, open_corpus
 from agentrl_envs.search.dense import Dense
 from agentrl_envs.search.knowledge import Preset, knowledge
@@ -75,23 +74,9 @@ class Quiz:
         return cls(preset, seed, (fewest, most), named)
 
 
-_LOCK = threading.Lock()
-
-
+@shared(4)
 def open_retriever(library: Library) -> Retriever:
     """The retriever of this process with these settings."""
-    with _LOCK:
-        return _retriever(library)
-
-
-def open_questions(quiz: Quiz) -> Questions:
-    """The questions of this process with these settings."""
-    with _LOCK:
-        return _questions(quiz)
-
-
-@functools.lru_cache(maxsize=4)
-def _retriever(library: Library) -> Retriever:
     if library.kind == "remote":
         from agentrl_envs.search.remote import Remote  # here, since its libraries are slow to import
 
@@ -107,6 +92,7 @@ def _retriever(library: Library) -> Retriever:
     return BM25.over(corpus, library.corpus, library.cache)
 
 
-@functools.lru_cache(maxsize=8)
-def _questions(quiz: Quiz) -> Questions:
+@shared(8)
+def open_questions(quiz: Quiz) -> Questions:
+    """The questions of this process with these settings."""
     return Loaded(dict(quiz.files)) if quiz.files else Generated(quiz.preset, quiz.seed, quiz.hops)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import agentrl
-from agentrl import Scene
+from agentrl import ConfigError, Scene
 from agentrl_envs.search import score, tags
 from agentrl_envs.search.corpus import Hit
 from agentrl_envs.search.knowledge import Preset
@@ -89,10 +89,18 @@ class Search(agentrl.TextWorld):
         document_chars: int = 4000,
         cache: Path | None = None,
     ) -> None:
-        _check(questions, corpus, retriever, document_chars)
-        self._library = Library(
-            retriever, preset, seed, _path(corpus), _path(embeddings), encoder, url, timeout_s, _path(cache)
-        )
+        if questions is not None and not questions:
+            raise ConfigError('questions names no split: give split = file, as in { train = "nq/train.jsonl" }')
+        if corpus is not None and not questions:
+            raise ConfigError("a corpus needs questions about it: give questions = { split = file } too")
+        if questions and corpus is None and retriever != "remote":
+            raise ConfigError(
+                "questions of files need documents to search: give corpus = … too, or retriever = 'remote' with a url"
+            )
+        if document_chars < 1:
+            raise ConfigError(f"document_chars = {document_chars}: allowed are whole numbers from 1")
+        paths = [path and Path(path) for path in (corpus, embeddings, cache)]
+        self._library = Library(retriever, preset, seed, paths[0], paths[1], encoder, url, timeout_s, paths[2])
         self._quiz = Quiz.of(preset, seed, hops, (questions or {}).items())
         sizes = self.sizes(preset, max_searches=max_searches, top_k=top_k)
         self._searches, self._top_k = sizes["max_searches"], sizes["top_k"]
@@ -226,29 +234,11 @@ def _holds_one(hits: Sequence[Hit], answers: Sequence[str]) -> bool:
     return any(answer in text for text in shown for answer in wanted if answer.strip())
 
 
-def _path(path: Path | None) -> Path | None:
-    return None if path is None else Path(path)
-
-
-def _check(questions: Mapping[str, Path] | None, corpus: Path | None, retriever: str, document_chars: int) -> None:
-    """Raises ConfigError with what to change."""
-    if questions is not None and not questions:
-        raise agentrl.ConfigError('questions names no split: give split = file, as in { train = "nq/train.jsonl" }')
-    if corpus is not None and not questions:
-        raise agentrl.ConfigError("a corpus needs questions about it: give questions = { split = file } too")
-    if questions and corpus is None and retriever != "remote":
-        raise agentrl.ConfigError(
-            "questions of files need documents to search: give corpus = … too, or retriever = 'remote' with a url"
-        )
-    if document_chars < 1:
-        raise agentrl.ConfigError(f"document_chars = {document_chars}: allowed are whole numbers from 1")
-
-
 def _check_numbers(searches: int, top_k: int, hops: int) -> None:
     """Raises ConfigError with what to change."""
     if searches < 0 or top_k < 1:
-        raise agentrl.ConfigError(f"max_searches = {searches}, top_k = {top_k}: allowed are numbers from 0 and from 1")
+        raise ConfigError(f"max_searches = {searches}, top_k = {top_k}: allowed are numbers from 0 and from 1")
     if searches < hops:
-        raise agentrl.ConfigError(
+        raise ConfigError(
             f"max_searches = {searches} is too few for questions of {hops} hops: allow {hops}, or set hops = [1, {searches or 1}]"
         )

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-Row: TypeAlias = dict[str, Any]
+Value: TypeAlias = str | int
+Row: TypeAlias = dict[str, Value]
 
 TABLES = {
     "desk": "today TEXT",
@@ -27,6 +28,16 @@ CHANGING = ("members", "copies", "loans", "holds", "fines", "bookings", "referra
 """Tables that tools write to."""
 
 _PREFIXES = {"loans": "L", "holds": "H", "fines": "F", "bookings": "G", "referrals": "X"}
+
+
+def text(row: Row, column: str) -> str:
+    """A column that holds text."""
+    return str(row[column])
+
+
+def number(row: Row, column: str) -> int:
+    """A column that holds a whole number."""
+    return int(row[column])
 
 
 class Database:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from agentrl import ToolError, tool
-from agentrl_envs.tools.database import Database, Row
+from agentrl_envs.tools.database import Database, Row, number
 from agentrl_envs.tools.rules import money, today
 
 
@@ -67,7 +67,7 @@ class MemberTools:
         query = "SELECT fine_id, cents, reason, state FROM fines WHERE member_id = ? ORDER BY rowid"
         rows = self.database.rows(query, member_id)
         return [
-            {"fine_id": r["fine_id"], "amount": money(r["cents"]), "reason": r["reason"], "state": r["state"]}
+            {"fine_id": r["fine_id"], "amount": money(number(r, "cents")), "reason": r["reason"], "state": r["state"]}
             for r in rows
         ]
 
@@ -99,7 +99,7 @@ class MemberTools:
         if fine["state"] != "open":
             raise ToolError(f"the fine {fine_id!r} is {fine['state']}")
         self.database.change("UPDATE fines SET state = ? WHERE fine_id = ?", state, fine_id)
-        return {"fine_id": fine_id, "amount": money(fine["cents"]), "state": state}
+        return {"fine_id": fine_id, "amount": money(number(fine, "cents")), "state": state}
 
     def _one(self, table: str, column: str, value: str) -> Row:
         """The row with this value. Raises ToolError where there is none."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from agentrl import ToolCall
 from agentrl_envs.tools import rules
-from agentrl_envs.tools.database import Database, Row
+from agentrl_envs.tools.database import Database, Row, number, text
 
 REFUSALS = ("cannot", "can not", "can't", "unable", "not able", "not possible", "not allowed", "no longer")
 """A message that refuses holds one of these."""
@@ -47,7 +47,7 @@ def renew(database: Database, member: Row, random: np.random.Generator) -> Reque
         return None
     calls = [_call("list_loans", member_id=member["member_id"]), _call("count_waiting", title_id=loan["title_id"])]
     says = _say(
-        random, "Please renew my loan of {0}.", "I would like to keep {0} a little longer.", title=loan["title"]
+        random, "Please renew my loan of {0}.", "I would like to keep {0} a little longer.", title=text(loan, "title")
     )
     facts = {"title": f"It is {loan['title']}."}
     if not rules.may_renew(database, member, loan):
@@ -64,7 +64,7 @@ def renew_everything(database: Database, member: Row, random: np.random.Generato
     calls = [_call("list_loans", member_id=member["member_id"])]
     calls += [_call("count_waiting", title_id=loan["title_id"]) for loan in loans]
     calls += [_call("renew_loan", loan_id=loan["loan_id"]) for loan in loans if rules.may_renew(database, member, loan)]
-    kept = [loan["title"] for loan in loans if not rules.may_renew(database, member, loan)]
+    kept = [text(loan, "title") for loan in loans if not rules.may_renew(database, member, loan)]
     reply = f"I cannot renew {', '.join(kept)}; all else is renewed." if kept else "All your loans are renewed."
     says = "Please renew all of my loans that you can renew, and tell me which you cannot."
     return Request("renew_everything", says, tuple(calls), reply, tuple((title,) for title in kept))
@@ -85,7 +85,7 @@ def give_back(database: Database, member: Row, random: np.random.Generator) -> R
     if loan is None:
         return None
     calls = (_call("list_loans", member_id=member["member_id"]), _call("return_copy", loan_id=loan["loan_id"]))
-    says = _say(random, "I am bringing {0} back.", "Here is {0}, I want to return it.", title=loan["title"])
+    says = _say(random, "I am bringing {0} back.", "Here is {0}, I want to return it.", title=text(loan, "title"))
     return Request("give_back", says, calls, "Thank you, it is returned.", (), {"title": f"It is {loan['title']}."})
 
 
@@ -96,7 +96,7 @@ def when_due(database: Database, member: Row, random: np.random.Generator) -> Re
     calls = (_call("list_loans", member_id=member["member_id"]),)
     says = f"When is {loan['title']} due? Please tell me the date as year-month-day."
     reply = f"{loan['title']} is due on {loan['due']}."
-    return Request("when_due", says, calls, reply, ((loan["due"],),), {"title": f"I mean {loan['title']}."})
+    return Request("when_due", says, calls, reply, ((text(loan, "due"),),), {"title": f"I mean {loan['title']}."})
 
 
 def borrow(database: Database, member: Row, random: np.random.Generator) -> Request | None:
@@ -127,7 +127,7 @@ def hold(database: Database, member: Row, random: np.random.Generator) -> Reques
         _call("list_loans", member_id=member["member_id"]),
         _call("list_fines", member_id=member["member_id"]),
     ]
-    if not rules.may_hold(database, member, title["title_id"]):
+    if not rules.may_hold(database, member, text(title, "title_id")):
         return _refused("hold", says, calls, f"I cannot put you on the list for {title['title']}.", facts)
     calls.append(_call("list_branches"))
     branch_id = branch["branch_id"]
@@ -177,7 +177,7 @@ def pay(database: Database, member: Row, random: np.random.Generator) -> Request
         return None
     calls = [_call("list_fines", member_id=member["member_id"])]
     calls += [_call("pay_fine", fine_id=fine["fine_id"]) for fine in fines]
-    total = rules.money(sum(fine["cents"] for fine in fines))
+    total = rules.money(sum(number(fine, "cents") for fine in fines))
     says = "I want to pay all my open fines. How much is it?"
     return Request("pay", says, tuple(calls), f"That was {total}, all is paid.", ((total,),))
 
@@ -186,7 +186,7 @@ def waive(database: Database, member: Row, random: np.random.Generator) -> Reque
     fine = _pick(_open_fines(database, member), random)
     if fine is None or [f["cents"] for f in _open_fines(database, member)].count(fine["cents"]) > 1:
         return None
-    amount = rules.money(fine["cents"])
+    amount = rules.money(number(fine, "cents"))
     says = f"It was not my fault that I got the fine of {amount}. Could you waive it?"
     calls = [_call("list_fines", member_id=member["member_id"])]
     if not rules.may_waive(database, member, fine):
@@ -214,7 +214,7 @@ def book(database: Database, member: Row, random: np.random.Generator) -> Reques
     if room is None or not rules.may_book(database, member, day):
         return _refused("book", says, calls, "I cannot book a room for you then.", facts)
     calls.append(_call("book_room", member_id=member["member_id"], room_id=room["room_id"], **where))
-    return Request("book", says, tuple(calls), f"You have room {room['room_id']}.", ((room["room_id"],),), facts)
+    return Request("book", says, tuple(calls), f"You have room {room['room_id']}.", ((text(room, "room_id"),),), facts)
 
 
 def cancel_booking(database: Database, member: Row, random: np.random.Generator) -> Request | None:

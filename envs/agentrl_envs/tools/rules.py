@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentrl_envs.tools.database import Database, Row
+from agentrl_envs.tools.database import Database, Row, number, text
 
 RULES = """You work at the desk of a library. Help the visitor by calling tools and by talking to them.
 1. First find out who the visitor is, by card number, or by full name and postcode. Work only on their own account.
@@ -49,20 +49,20 @@ def waiting(database: Database, title_id: str) -> int:
 def may_renew(database: Database, member: Row, loan: Row, *, limit: int | None = None) -> bool:
     """Rule 2, for a loan with its `title_id`; `limit` where the tier does not matter and nobody waits."""
     if limit is not None:
-        return bool(loan["renewals"] < limit)
-    overdue = today(database) - dt.date.fromisoformat(loan["due"])
-    fewer = loan["renewals"] < RENEWALS[member["tier"]]
-    return bool(fewer and overdue.days <= 7 and not waiting(database, loan["title_id"]))
+        return bool(number(loan, "renewals") < limit)
+    overdue = today(database) - dt.date.fromisoformat(text(loan, "due"))
+    fewer = number(loan, "renewals") < RENEWALS[text(member, "tier")]
+    return bool(fewer and overdue.days <= 7 and not waiting(database, text(loan, "title_id")))
 
 
 def may_borrow(database: Database, member: Row) -> bool:
     """The first sentence of rule 3."""
-    return dt.date.fromisoformat(member["expires"]) >= today(database) and open_fines(database, member) < 1000
+    return dt.date.fromisoformat(text(member, "expires")) >= today(database) and open_fines(database, member) < 1000
 
 
 def may_check_out(database: Database, member: Row) -> bool:
     query = "SELECT COUNT(*) FROM loans WHERE member_id = ? AND state = 'open'"
-    return may_borrow(database, member) and database.value(query, member["member_id"]) < LOANS[member["tier"]]
+    return may_borrow(database, member) and database.value(query, member["member_id"]) < LOANS[text(member, "tier")]
 
 
 def may_hold(database: Database, member: Row, title_id: str) -> bool:
@@ -76,18 +76,18 @@ def may_hold(database: Database, member: Row, title_id: str) -> bool:
 
 def may_waive(database: Database, member: Row, fine: Row) -> bool:
     query = "SELECT COUNT(*) FROM fines WHERE member_id = ? AND state = 'waived'"
-    return fine["reason"] == "late" and fine["cents"] <= 500 and not database.value(query, member["member_id"])
+    return fine["reason"] == "late" and number(fine, "cents") <= 500 and not database.value(query, member["member_id"])
 
 
 def may_book(database: Database, member: Row, day: dt.date) -> bool:
     query = "SELECT COUNT(*) FROM bookings WHERE member_id = ? AND state = 'open'"
-    few = database.value(query, member["member_id"]) < BOOKINGS[member["tier"]]
+    few = database.value(query, member["member_id"]) < BOOKINGS[text(member, "tier")]
     return bool(few and day <= today(database) + dt.timedelta(days=14))
 
 
 def may_extend(database: Database, member: Row) -> bool:
     soon = today(database) + dt.timedelta(days=30)
-    return dt.date.fromisoformat(member["expires"]) <= soon and not open_fines(database, member)
+    return dt.date.fromisoformat(text(member, "expires")) <= soon and not open_fines(database, member)
 
 
 def broken(database: Database, tool: str, arguments: Mapping[str, Any], limit: int | None = None) -> str:

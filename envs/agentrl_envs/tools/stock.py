@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from agentrl_envs.tools.database import Database
-from agentrl_envs.tools.words import ADJECTIVES, BRANCHES, FIRST_NAMES, GENRES, LAST_NAMES, MAIL_HOSTS, NOUNS
 
+_WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+FIRST_NAMES, LAST_NAMES, ADJECTIVES, NOUNS = (
+    tuple(_WORDS[name].split()) for name in ("first_names", "last_names", "adjectives", "nouns")
+)
+GENRES = ("crime", "history", "novel", "poetry", "science", "travel")
+BRANCHES = ("Central", "Harbour", "Hillside", "Mill Lane", "Northgate", "Riverside", "Southfield", "Westpark")
+MAIL_HOSTS = ("mail.example", "post.example", "inbox.example")
 LATE, OPEN = "late", "open"
 _RENEWALS = (0.5, 0.25, 0.13, 0.08, 0.04)  # how many loans were renewed that often
 

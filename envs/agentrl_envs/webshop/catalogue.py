@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,7 +87,7 @@ class Catalogue:
 
     def _unpack(self, index: int) -> Product:
         start = int(self._ends[index - 1]) if index else 0
-        return Product.unpack(self._records[start : int(self._ends[index])])
+        return msgspec.json.decode(self._records[start : int(self._ends[index])], type=Product)
 
 
 class Builder:
@@ -114,7 +115,7 @@ class Builder:
         return {name: np.concatenate(self._columns[name]).astype(kind) for name, kind in _COLUMNS.items()}, self._words
 
     def _add(self, product: Product) -> None:
-        record = product.pack()
+        record = msgspec.json.encode(product)
         self._file.write(record)
         put = self._chunk
         put["record_end"].append(self._total("record_end", len(record)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from agentrl_envs.webshop.vocabulary import (
@@ -51,26 +49,6 @@ def listings(products: int, seed: int, style: Style = "full") -> Iterator[Listin
     """The first `products` listings of the shop that `seed` names, 1 to 1.18 million."""
     make = _full if style == "full" else _tiny
     return (make(index, seed) for index in range(products))
-
-
-def write(folder: Path, products: int, seed: int, style: Style = "full") -> tuple[Path, Path, Path]:
-    """Write items, attributes and human instructions as the original's files; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = tuple(folder / f"{name}.json" for name in ("items_shuffle", "items_ins_v2", "items_human_ins"))
-    with paths[0].open("w") as items, paths[1].open("w") as attributes, paths[2].open("w") as human:
-        separators = ["[\n", "{\n", "{\n"]
-        for listing in listings(products, seed, style):
-            key = json.dumps(listing.item["asin"])
-            items.write(separators[0] + json.dumps(listing.item))
-            attributes.write(f"{separators[1]}{key}: {json.dumps(listing.attributes)}")
-            separators[:2] = [",\n"] * 2
-            if listing.human:
-                human.write(f"{separators[2]}{key}: {json.dumps(listing.human)}")
-                separators[2] = ",\n"
-        items.write("]")
-        attributes.write("}")
-        human.write("}" if separators[2] == ",\n" else "{}")
-    return paths  # type: ignore[return-value]
 
 
 def _full(index: int, seed: int) -> Listing:

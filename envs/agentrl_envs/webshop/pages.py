@@ -122,26 +122,18 @@ def _sub(product: Product, name: str) -> Sequence[str]:
     return ()  # reviews are not part of the data
 
 
+_RECEIPT = (  # as it is there
+    "Your code:|None|(Paste it in your MTurk interface.)|Purchased|asin|{asin}|options|{options}|attrs|None|category|None|"
+    "query|None|product category|None|Target|asin|options|attrs|price upper|instuction text|category|product category|"
+    "query|Goal|None|Reward|Your score (min 0.0, max 1.0)|{reward}|Reward Details|None"
+)
+
+
 def _done(product: Product, visit: Visit, reward: float) -> Iterable[Part]:
     yield Part("heading", "Thank you for shopping with us!")
-    for text in ("Your code:", "None", "(Paste it in your MTurk interface.)", "Purchased", "asin", product.asin):
-        yield Part("text", text)
-    for text in ("options", json.dumps(dict(visit.chosen), ensure_ascii=False), "attrs", "None", "category", "None"):
-        yield Part("text", text)
-    for text in ("query", "None", "product category", "None", "Target", "asin", "options", "attrs", "price upper"):
-        yield Part("text", text)
-    for text in (
-        "instuction text",
-        "category",
-        "product category",
-        "query",
-        "Goal",
-        "None",
-        "Reward",
-    ):  # as it is there
-        yield Part("text", text)
-    for text in ("Your score (min 0.0, max 1.0)", str(reward), "Reward Details", "None"):
-        yield Part("text", text)
+    told = {"asin": product.asin, "options": json.dumps(dict(visit.chosen), ensure_ascii=False), "reward": str(reward)}
+    for text in _RECEIPT.split("|"):
+        yield Part("text", told.get(text.strip("{}"), text) if text.startswith("{") else text)
 
 
 def _clickables(parts: list[Part]) -> dict[str, Part]:

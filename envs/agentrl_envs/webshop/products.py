@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from agentrl_envs.webshop.generate import Listing
 
@@ -25,9 +25,8 @@ class Request(NamedTuple):
     options: tuple[Wanted, ...] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Product:
-    """Everything pages, search, goals and reward need."""
+class Product(msgspec.Struct, frozen=True, array_like=True, eq=False):
+    """Everything pages, search, goals and reward need. As JSON, it is a list of its fields."""
 
     asin: str
     title: str
@@ -55,31 +54,6 @@ class Product:
         """What the search engine indexes: title, description, first bullet, options."""
         options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options.items())
         return " ".join((self.title, self.description, "".join(self.bullets[:1]), options)).lower()
-
-    def pack(self) -> bytes:
-        """A compact record, read back by `unpack`."""
-        fields = [getattr(self, name) for name in self.__slots__]
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-    @staticmethod
-    def unpack(record: bytes) -> Product:
-        """The product that `pack` packed."""
-        asin, title, description, bullets, prices, options, attributes, category, query, path, requests = json.loads(
-            record
-        )
-        return Product(
-            asin,
-            title,
-            description,
-            tuple(bullets),
-            tuple(prices),
-            {name: tuple(values) for name, values in options.items()},
-            tuple(attributes),
-            category,
-            query,
-            path,
-            tuple(Request(text, tuple(wanted), _wanted(chosen)) for text, wanted, chosen in requests),
-        )
 
 
 def product_of(listing: Listing) -> Product:

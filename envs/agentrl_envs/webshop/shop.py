@@ -6,7 +6,6 @@ import functools
 import hashlib
 import io
 import random
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agentrl_envs.cache import cache_folder, filled
+from agentrl_envs.cache import cache_folder, filled, shared
 from agentrl_envs.webshop import files, generate
 from agentrl_envs.webshop.catalogue import Builder, Catalogue
 from agentrl_envs.webshop.generate import Listing, Style
@@ -89,30 +88,17 @@ class Shop:
         return self._best(query, self.hits)
 
 
-_LOCK = threading.Lock()
-
-
+@shared(4)
 def open_shop(stock: Stock, hits: int, page_size: int) -> Shop:
     """The shop of this process with these settings."""
-    with _LOCK:
-        return _shop(stock, hits, page_size)
-
-
-def open_goals(stock: Stock, hits: int, page_size: int, author: Author, mode: Mode, price_seed: int | None) -> Goals:
-    """The goals of this process with these settings."""
-    with _LOCK:
-        return _goals(stock, hits, page_size, author, mode, price_seed)
-
-
-@functools.lru_cache(maxsize=4)
-def _shop(stock: Stock, hits: int, page_size: int) -> Shop:
     catalogue, index = _kept(stock) if stock.large else _made(stock)
     return Shop(catalogue, index, hits, page_size)
 
 
-@functools.lru_cache(maxsize=8)
-def _goals(stock: Stock, hits: int, page_size: int, author: Author, mode: Mode, price_seed: int | None) -> Goals:
-    return Goals(_shop(stock, hits, page_size).catalogue, author, mode, price_seed)
+@shared(8)
+def open_goals(stock: Stock, hits: int, page_size: int, author: Author, mode: Mode, price_seed: int | None) -> Goals:
+    """The goals of this process with these settings."""
+    return Goals(open_shop(stock, hits, page_size).catalogue, author, mode, price_seed)
 
 
 def _made(stock: Stock) -> tuple[Catalogue, Index]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import agentrl
-from agentrl import Scene
+from agentrl import ConfigError, Scene
 from agentrl_envs.webshop import pages
 from agentrl_envs.webshop.expert import expert_action
 from agentrl_envs.webshop.generate import LARGEST, TINY
@@ -78,10 +78,20 @@ class WebShop(agentrl.TextWorld):
         price_seed: int | None = 0,
         cache: Path | None = None,
     ) -> None:
-        _check(mode, preset, products, seed, items, attributes, human, price_seed)
+        if items is None and (attributes is not None or human is not None):
+            raise ConfigError("attributes and human belong to an items file: give items = … too, or leave them out")
+        if items is not None and preset == "tiny":
+            raise ConfigError("the tiny preset generates its products: leave items out, or use preset = 'full'")
+        most = TINY if preset == "tiny" else LARGEST
+        if products is not None and (products < 1 or (products > most and items is None)):
+            raise ConfigError(f"products = {products}: allowed are 1 to {most} for preset {preset!r}")
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"seed = {seed}: allowed are whole numbers from 0 to {2**32 - 1}")
+        if price_seed is None and mode == "fixed":
+            raise ConfigError("price_seed = None is the original's fault: it needs mode = 'faithful'")
         size = self.sizes(preset, products=products)
         count = products if items is not None else size["products"]
-        stock = Stock(count, seed, preset, *map(_path, (items, attributes, human, cache)))
+        stock = Stock(count, seed, preset, *(path and Path(path) for path in (items, attributes, human, cache)))
         self._settings = (stock, size["hits"], size["page_size"], goals, mode, price_seed)
         self._observation, self._show_attributes = observation, show_attributes
         self.open()
@@ -239,31 +249,3 @@ class WebShop(agentrl.TextWorld):
             words = " ".join(self._goal.text.replace("[", " ").split())[:LONGEST_QUERY]
             return [f"search[{'<your query>' if self._settings[4] == 'faithful' else words}]"]
         return [f"click[{text}]" for text in self.shown.clickables if pages.can_be_clicked(text)]
-
-
-def _path(path: Path | None) -> Path | None:
-    return None if path is None else Path(path)
-
-
-def _check(
-    mode: str,
-    preset: str,
-    products: int | None,
-    seed: int,
-    items: Path | None,
-    attributes: Path | None,
-    human: Path | None,
-    price_seed: int | None,
-) -> None:
-    """Raises ConfigError with what to change."""
-    if items is None and (attributes is not None or human is not None):
-        raise agentrl.ConfigError("attributes and human belong to an items file: give items = … too, or omit them")
-    if items is not None and preset == "tiny":
-        raise agentrl.ConfigError("the tiny preset generates its products: omit items, or use preset = 'full'")
-    most = TINY if preset == "tiny" else LARGEST
-    if products is not None and (products < 1 or (products > most and items is None)):
-        raise agentrl.ConfigError(f"products = {products}: allowed are 1 to {most} for preset {preset!r}")
-    if not 0 <= seed < 2**32:
-        raise agentrl.ConfigError(f"seed = {seed}: allowed are whole numbers from 0 to {2**32 - 1}")
-    if price_seed is None and mode == "fixed":
-        raise agentrl.ConfigError("price_seed = None is the original's fault: it needs mode = 'faithful'")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from agentrl_envs.code.families.sketch import Families, Random, Sketch, between, pick, sketch
-
-FAMILIES = Families()
+from agentrl_envs.code.families.sketch import Random, Sketch, between, pick, sketch
 
 FOUR = "((-1, 0), (1, 0), (0, -1), (0, 1))"
 EIGHT = "((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))"
@@ -18,7 +16,6 @@ def grid(r: Random, cells: str = ".#", most: int = 5) -> list[str]:
     return ["".join(pick(r, cells) for _ in range(width)) for _ in range(height)]
 
 
-@FAMILIES.add()
 def neighbours(random: Random) -> Sketch:
     around, steps = pick(random, (("4 sides", FOUR), ("8 sides and corners", EIGHT), ("4 corners", DIAGONAL)))
     count, sign = between(random, 1, 3), pick(random, ("==", ">="))
@@ -41,7 +38,6 @@ def neighbours(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def turn(random: Random) -> Sketch:
     moves = {
         "turn it by 90 degrees clockwise": "rows = [''.join(c) for c in zip(*rows[::-1])]",
@@ -65,7 +61,6 @@ def turn(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def fewest_moves(random: Random) -> Sketch:
     how, steps = pick(
         random,
@@ -103,7 +98,6 @@ def fewest_moves(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add(held_out=True)
 def islands(random: Random) -> Sketch:
     around, steps = pick(random, (("by their sides", FOUR), ("by their sides or corners", EIGHT)))
     what, code = pick(
@@ -135,7 +129,6 @@ def islands(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def falling(random: Random) -> Sketch:
     side = pick(random, ("down", "up", "left", "right"))
     wall = pick(random, (True, False))
@@ -163,7 +156,6 @@ def falling(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def generation(random: Random) -> Sketch:
     born = sorted({between(random, 1, 4), between(random, 2, 3)})
     stays = sorted({between(random, 1, 5), between(random, 2, 4)})
@@ -197,7 +189,6 @@ def generation(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def lines_of(random: Random) -> Sketch:
     length = between(random, 2, 3)
     steps, words = pick(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from agentrl_envs.code.families.sketch import Families, Random, Sketch, between, integers, pick, sketch
-
-FAMILIES = Families()
+from agentrl_envs.code.families.sketch import Random, Sketch, between, integers, pick, sketch
 
 KEEPS = {
     "that are even": "x % 2 == 0",
@@ -34,7 +32,6 @@ REDUCES = {
 }
 
 
-@FAMILIES.add()
 def pipeline(random: Random) -> Sketch:
     keep, change, reduce = pick(random, list(KEEPS)), pick(random, list(MAPS)), pick(random, list(REDUCES))
     return sketch(
@@ -49,7 +46,6 @@ def pipeline(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def rotate(random: Random) -> Sketch:
     by, side = between(random, 1, 6), pick(random, ("left", "right"))
     shift = f"{by} % len(items)" if side == "left" else f"-{by} % len(items)"
@@ -66,7 +62,6 @@ def rotate(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def chunks(random: Random) -> Sketch:
     size = between(random, 2, 5)
     what, code = pick(
@@ -95,7 +90,6 @@ def chunks(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def windows(random: Random) -> Sketch:
     size = between(random, 2, 5)
     what, code = pick(
@@ -120,7 +114,6 @@ def windows(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def longest_run(random: Random) -> Sketch:
     what, code = pick(
         random,
@@ -152,7 +145,6 @@ def longest_run(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def count_pairs(random: Random) -> Sketch:
     number = between(random, 2, 9)
     what, code = pick(
@@ -179,7 +171,6 @@ def count_pairs(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def by_occurrence(random: Random) -> Sketch:
     times, order = between(random, 1, 3), pick(random, ("ascending", "descending", "the order of their first place"))
     sign, words = pick(random, (("==", "exactly"), (">=", "at least")))
@@ -194,7 +185,6 @@ def by_occurrence(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def sort_by(random: Random) -> Sketch:
     number = between(random, 3, 7)
     what, code = pick(
@@ -216,7 +206,6 @@ def sort_by(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def kth_extreme(random: Random) -> Sketch:
     rank, side = between(random, 1, 4), pick(random, ("largest", "smallest"))
     name = ("", "", "second-", "third-", "fourth-")[rank]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from agentrl_envs.code.families.sketch import Families, Random, Sketch, between, pick, sketch
-
-FAMILIES = Families()
+from agentrl_envs.code.families.sketch import Random, Sketch, between, pick, sketch
 
 
-@FAMILIES.add()
 def digit_sum(random: Random) -> Sketch:
     base = between(random, 2, 16)
     return sketch(
@@ -24,7 +21,6 @@ def digit_sum(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def steps_down(random: Random) -> Sketch:
     divisor, minus = between(random, 2, 7), between(random, 1, 3)
     return sketch(
@@ -45,7 +41,6 @@ def steps_down(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def sum_of_multiples(random: Random) -> Sketch:
     first, second = sorted(int(x) for x in random.choice(range(2, 12), 2, replace=False))
     how = pick(random, ("or", "and", "but not"))
@@ -62,7 +57,6 @@ def sum_of_multiples(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def keep_digits(random: Random) -> Sketch:
     limit, side = between(random, 2, 7), pick(random, ("above", "below"))
     sign = ">" if side == "above" else "<"
@@ -78,7 +72,6 @@ def keep_digits(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def nearest_multiple(random: Random) -> Sketch:
     step, tie = between(random, 3, 20), pick(random, ("larger", "smaller"))
     sign = ">=" if tie == "larger" else ">"
@@ -93,7 +86,6 @@ def nearest_multiple(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def fewest_coins(random: Random) -> Sketch:
     middle, factor = between(random, 2, 6), between(random, 2, 5)
     coins = (middle * factor, middle, 1)
@@ -112,7 +104,6 @@ def fewest_coins(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add(held_out=True)
 def with_divisors(random: Random) -> Sketch:
     wanted, first = between(random, 2, 6), pick(random, ("smallest", "count"))
     if first == "count":
@@ -141,7 +132,6 @@ def with_divisors(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def in_base(random: Random) -> Sketch:
     base, width = between(random, 2, 9), between(random, 0, 5)
     return sketch(
@@ -159,7 +149,6 @@ def in_base(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def clock_after(random: Random) -> Sketch:
     hours, minutes = pick(random, (10, 12, 20, 24, 30)), pick(random, (40, 50, 60, 100))
     return sketch(
@@ -175,7 +164,6 @@ def clock_after(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def wrap_around(random: Random) -> Sketch:
     low = between(random, -8, 5)
     high = low + between(random, 3, 15)
@@ -188,7 +176,6 @@ def wrap_around(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def progressive_fee(random: Random) -> Sketch:
     first = between(random, 2, 8) * 10
     second = first + between(random, 2, 8) * 10

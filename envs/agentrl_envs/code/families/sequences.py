@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from agentrl_envs.code.families.lists import KEEPS
-from agentrl_envs.code.families.sketch import Families, Random, Sketch, between, integers, pick, sketch, word
-
-FAMILIES = Families()
+from agentrl_envs.code.families.sketch import Random, Sketch, between, integers, pick, sketch, word
 
 
-@FAMILIES.add()
 def split_order(random: Random) -> Sketch:
     keep, rest = pick(random, list(KEEPS)), pick(random, ("in their order", "in reverse order"))
     return sketch(
@@ -23,7 +20,6 @@ def split_order(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def running(random: Random) -> Sketch:
     what, code = pick(
         random,
@@ -51,7 +47,6 @@ def running(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def drop_every(random: Random) -> Sketch:
     step, start = between(random, 2, 5), between(random, 0, 3)
     verb = pick(random, ("Remove", "Keep only"))
@@ -68,7 +63,6 @@ def drop_every(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def interleave(random: Random) -> Sketch:
     first, second = between(random, 1, 3), between(random, 1, 3)
     rest = pick(random, ("is appended", "is dropped"))
@@ -98,7 +92,6 @@ def interleave(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def merge_close(random: Random) -> Sketch:
     gap = between(random, 1, 6)
     what, code = pick(
@@ -122,7 +115,6 @@ def merge_close(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add(held_out=True)
 def josephus(random: Random) -> Sketch:
     step, what = between(random, 2, 7), pick(random, ("last name that is left", "names in the order they leave"))
     tail = "return left[-1]" if what.startswith("last") else "return left"
@@ -145,7 +137,6 @@ def josephus(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def local_peaks(random: Random) -> Sketch:
     side, sign = pick(random, (("larger", ">"), ("smaller", "<")))
     ends = pick(random, ("The first and the last number do not count", "A missing neighbour is no obstacle"))
@@ -167,7 +158,6 @@ def local_peaks(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def compare_lists(random: Random) -> Sketch:
     which, code = pick(
         random,
@@ -187,7 +177,6 @@ def compare_lists(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def best_stretch(random: Random) -> Sketch:
     side, code = pick(random, (("largest", "max"), ("smallest", "min")))
     skip = between(random, 0, 3)

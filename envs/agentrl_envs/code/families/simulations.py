@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from agentrl_envs.code.families.sketch import Families, Random, Sketch, between, integers, pick, sketch
-
-FAMILIES = Families()
+from agentrl_envs.code.families.sketch import Random, Sketch, between, integers, pick, sketch
 
 
-@FAMILIES.add()
 def robot(random: Random) -> Sketch:
     size = between(random, 3, 7)
     edge = pick(random, ("it comes back in on the other side", "it stays where it is"))
@@ -39,7 +36,6 @@ def robot(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def cells_rule(random: Random) -> Sketch:
     rule, steps = between(random, 1, 254), between(random, 1, 2)
     table = {f"{i:03b}": str(rule >> i & 1) for i in range(8)}
@@ -59,7 +55,6 @@ def cells_rule(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def stack_machine(random: Random) -> Sketch:
     names = [
         str(x) for x in random.choice(["add", "sub", "mul", "max", "dup", "swap", "neg", "drop"], 4, replace=False)
@@ -116,7 +111,6 @@ def stack_machine(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add(held_out=True)
 def counters(random: Random) -> Sketch:
     number, every = between(random, 1, 4), between(random, 0, 3)
     what, code = pick(
@@ -146,7 +140,6 @@ def counters(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def store(random: Random) -> Sketch:
     limit = between(random, 5, 15)
     rule = pick(random, ("is refused as a whole", "is done as far as possible"))
@@ -177,7 +170,6 @@ def store(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def account(random: Random) -> Sketch:
     fee, limit, start = between(random, 0, 3), between(random, 0, 5) * 10, between(random, 0, 5) * 10
     what, code = pick(
@@ -210,7 +202,6 @@ def account(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def cache(random: Random) -> Sketch:
     size = between(random, 2, 4)
     rule = pick(random, ("was used longest ago", "came in first", "came in last"))
@@ -244,7 +235,6 @@ def cache(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def lift(random: Random) -> Sketch:
     floors, open_time, pace = between(random, 5, 12), between(random, 0, 4), between(random, 1, 3)
     order = pick(random, ("in the order they were called", "always the nearest next, of two the lower one"))
@@ -268,7 +258,6 @@ def lift(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def growth(random: Random) -> Sketch:
     birth, death = between(random, 2, 4), between(random, 3, 6)
     return sketch(

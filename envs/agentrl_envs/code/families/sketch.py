@@ -37,22 +37,6 @@ class Family:
     held_out: bool
 
 
-class Families:
-    """The families of one module, in the order they stand there."""
-
-    def __init__(self) -> None:
-        self.families: list[Family] = []
-
-    def add(self, *, held_out: bool = False) -> Callable[[Callable[[Random], Sketch]], Callable[[Random], Sketch]]:
-        """A decorator: the function's name is the family's."""
-
-        def note(make: Callable[[Random], Sketch]) -> Callable[[Random], Sketch]:
-            self.families.append(Family(make.__name__, make, held_out))
-            return make
-
-        return note
-
-
 def sketch(signature: str, statement: str, body: str, draw: Draw) -> Sketch:
     """`body`: the lines of the function, at any common indentation."""
     lines = textwrap.indent(textwrap.dedent(body).strip("\n"), "    ")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from agentrl_envs.code.families.sketch import Families, Random, Sketch, between, pick, sentence, sketch, word
-
-FAMILIES = Families()
+from agentrl_envs.code.families.sketch import Random, Sketch, between, pick, sentence, sketch, word
 
 KINDS = {
     "vowels (a, e, i, o, u, in either case)": "c in 'aeiouAEIOU'",
@@ -15,7 +13,6 @@ KINDS = {
 }
 
 
-@FAMILIES.add()
 def shift_letters(random: Random) -> Sketch:
     by, side = between(random, 1, 12), pick(random, ("after", "before"))
     sign = "+" if side == "after" else "-"
@@ -35,7 +32,6 @@ def shift_letters(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def about_kind(random: Random) -> Sketch:
     kind = pick(random, list(KINDS))
     what, code = pick(
@@ -59,7 +55,6 @@ def about_kind(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def run_lengths(random: Random) -> Sketch:
     count_first = pick(random, (True, False))
     single, between_sign = pick(random, ("with its 1", "without a number")), pick(random, ("", "-", ","))
@@ -84,7 +79,6 @@ def run_lengths(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def unpack(random: Random) -> Sketch:
     count_first, plus = pick(random, (True, False)), between(random, 0, 2)
     body = "count = int(text[i]); c = text[i + 1]" if count_first else "c = text[i]; count = int(text[i + 1])"
@@ -111,7 +105,6 @@ def unpack(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def change_words(random: Random) -> Sketch:
     length = between(random, 2, 5)
     which, test = pick(
@@ -144,7 +137,6 @@ def change_words(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def order_words(random: Random) -> Sketch:
     key, code = pick(
         random,
@@ -166,7 +158,6 @@ def order_words(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add(held_out=True)
 def mirror_part(random: Random) -> Sketch:
     side, least = pick(random, ("at the beginning", "at the end", "anywhere")), between(random, 1, 3)
     code = {
@@ -186,7 +177,6 @@ def mirror_part(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def initials(random: Random) -> Sketch:
     least, sign = between(random, 1, 4), pick(random, ("", ".", "-"))
     case, code = pick(random, (("capital", "upper"), ("small", "lower")))
@@ -199,7 +189,6 @@ def initials(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def fixed_width(random: Random) -> Sketch:
     width, fill = between(random, 3, 8), pick(random, (".", "_", "*", "0"))
     side, code = pick(random, (("left", "ljust"), ("right", "rjust")))
@@ -213,7 +202,6 @@ def fixed_width(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def brackets(random: Random) -> Sketch:
     pairs = pick(random, (("()",), ("()", "[]"), ("<>", "{}"), ("()", "<>"), ("[]", "{}", "()")))
     result = pick(random, ("the greatest depth, or -1 if they do not", "True if they do, else False"))
@@ -248,7 +236,6 @@ def brackets(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def rows_of_letters(random: Random) -> Sketch:
     step, sign = between(random, 2, 5), pick(random, ("", "/", " "))
     order = pick(random, ("", "[::-1]"))
@@ -266,7 +253,6 @@ def rows_of_letters(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def common_ends(random: Random) -> Sketch:
     side, case = pick(random, ("beginning", "end")), pick(random, ("matters", "does not matter"))
     lower = ".lower()" if case == "does not matter" else ""

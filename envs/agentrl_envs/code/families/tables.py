@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from agentrl_envs.code.families.sketch import Families, Random, Sketch, between, pick, sketch, word, words
-
-FAMILIES = Families()
+from agentrl_envs.code.families.sketch import Random, Sketch, between, pick, sketch, word, words
 
 REDUCES = {
     "the sum": "sum(values)",
@@ -21,7 +19,6 @@ def records(r: Random) -> tuple[list[list[object]]]:
     return ([[pick(r, ("ann", "bob", "eve", "kim")), between(r, -5, 20)] for _ in range(between(r, 0, 8))],)
 
 
-@FAMILIES.add()
 def tally(random: Random) -> Sketch:
     key, code = pick(
         random,
@@ -53,7 +50,6 @@ def tally(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def per_name(random: Random) -> Sketch:
     what, limit = pick(random, list(REDUCES)), between(random, -2, 6)
     side, sign = pick(random, (("at least", ">="), ("below", "<")))
@@ -72,7 +68,6 @@ def per_name(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def best_names(random: Random) -> Sketch:
     count, what = between(random, 1, 3), pick(random, list(REDUCES)[:4])
     order, sign = pick(random, (("largest", "-"), ("smallest", "")))
@@ -91,7 +86,6 @@ def best_names(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def invert(random: Random) -> Sketch:
     order = pick(random, ("ascending", "descending"))
     what, code = pick(
@@ -115,7 +109,6 @@ def invert(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def merge_tables(random: Random) -> Sketch:
     what, code = pick(
         random,
@@ -142,7 +135,6 @@ def merge_tables(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def read_pairs(random: Random) -> Sketch:
     outer, inner = pick(random, (";", ",", "&", " ")), pick(random, ("=", ":", "->"))
     rule, code = pick(
@@ -177,7 +169,6 @@ def read_pairs(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def calculate(random: Random) -> Sketch:
     signs = pick(random, (("+", "-"), ("+", "*"), ("-", "*"), ("+", "-", "*")))
     ahead = "*" in signs and pick(random, (True, False))
@@ -222,7 +213,6 @@ def calculate(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add(held_out=True)
 def column(random: Random) -> Sketch:
     sign, place = pick(random, (",", ";", "|")), between(random, 0, 2)
     what = pick(random, list(REDUCES)[:4])
@@ -249,7 +239,6 @@ def column(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def versions(random: Random) -> Sketch:
     order, sign = pick(random, ("ascending", "descending")), pick(random, (".", "-", "_"))
     result, tail = pick(random, (("list of them", ""), ("first of them (None if there is none)", "first")))
@@ -273,7 +262,6 @@ def versions(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def worked_time(random: Random) -> Sketch:
     per_hour, least = pick(random, (60, 100)), pick(random, (0, 10, 15, 30))
     note = f" Spans shorter than {least} minutes do not count." if least else ""
@@ -303,7 +291,6 @@ def worked_time(random: Random) -> Sketch:
     )
 
 
-@FAMILIES.add()
 def intervals(random: Random) -> Sketch:
     touch, sign = pick(random, (("are joined", "<="), ("are not joined", "<")))
     result, code = pick(
