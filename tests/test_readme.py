@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -39,36 +40,57 @@ def shown(tmp_path: Path) -> Path:
 @pytest.fixture
 def host(shown: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """Its plugins given live, without installing anything."""
-    for name in ("lamps", "late"):
+    for name in ("lamps", "soon"):
         spec = importlib.util.spec_from_file_location(name, shown / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)  # worlds are pickled by the name of their module
         spec.loader.exec_module(module)
-    host = Host({name: sys.modules[name] for name in ("lamps", "late")})
+    host = Host({name: sys.modules[name] for name in ("lamps", "soon")})
     assert host.broken == {}
     return host
 
 
-def test_a_world_takes_25_lines_and_a_credit_15() -> None:
-    assert len(FILES["lamps.py"].splitlines()) <= 25
-    assert len(FILES["late.py"].splitlines()) <= 15
+def test_a_world_takes_35_lines_and_a_credit_22() -> None:
+    assert len(FILES["lamps.py"].splitlines()) <= 35
+    assert len(FILES["soon.py"].splitlines()) <= 22
 
 
 def test_the_world_and_the_credit_pass_the_kit(host: Host) -> None:
     report = check_environment(lambda: host.build(Spec("environment", "lamps")), name="lamps", actions=500)
     assert report.passed, report.failures
-    report = check_credit(lambda: host.build(Spec("credit", "late")), name="late")
+    report = check_credit(lambda: host.build(Spec("credit", "soon")), name="soon")
     assert report.passed, report.failures
 
 
 def test_the_credit_tells_turns_apart(host: Host) -> None:
-    turn = agentrl.Turn("", agentrl.Completion("go"), "go", 1.0, "")
-    long, short = ((turn,) * 3, (turn,) * 1)
-    played = [agentrl.Trajectory(t, agentrl.Task("train", 0), "g", agentrl.Outcome.TERMINATED) for t in (long, short)]
-    advantages = host.build(Spec("credit", "late", {"gamma": 0.5}))(played)
-    assert [a.tolist() for a in advantages] == [[0.25, 0.5, 1.0], [-1.0]]
+    def turn(reward: float) -> agentrl.Turn:
+        return agentrl.Turn("", agentrl.Completion("go"), "go", reward, "")
+
+    rewards = ((0.0, 1.0, 0.0), (0.0,))
+    played = [
+        agentrl.Trajectory(tuple(map(turn, parts)), agentrl.Task("train", 0), "g", agentrl.Outcome.TERMINATED)
+        for parts in rewards
+    ]
+    advantages = host.build(Spec("credit", "soon", {"gamma": 0.5}))(played)
+    assert [a.tolist() for a in advantages] == [[0.125, 0.625, -0.375], [-0.375]]  # the mean is 1.5 / 4
+
+
+def test_a_turn_s_own_number_learns_faster_than_one_number_for_all(shown: Path, host: Host) -> None:
+    world, credit = sys.modules["lamps"].Lamps, sys.modules["soon"].soon
+    for seed in (1, 2, 3):
+        base = [f"runs={shown / 'runs'}", f"seed={seed}", "stages.learn.updates=6"]
+        ours = agentrl.train(shown / "lamps.toml", base, parts={"environment": world, "credit": credit})
+        others = agentrl.train(shown / "lamps.toml", [*base, "stages.learn.credit=grpo"], parts={"environment": world})
+        fourth = [successes(run.folder)[3] for run in (ours, others)]
+        assert fourth[0] > fourth[1] + 0.05, fourth
+        assert fourth[0] == pytest.approx(0.82, abs=0.05), "README.md names this figure"
+
+
+def successes(run: Path) -> list[float]:
+    """Success of each update's trajectories."""
+    return [json.loads(line)["success"] for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(host: Host, shown: Path) -> None:
@@ -98,6 +120,7 @@ def test_installed_as_the_readme_says_the_table_learns_the_world_with_the_credit
     project = shown / "pyproject.toml"
     project.write_text(BUILD + PROJECT + FILES["pyproject.toml"] + WHEEL, encoding="utf-8")
     install(shown, shown / "site")
+    (shown / "examples").symlink_to(README.parent / "examples")
     for command, *expected in (block.splitlines() for block in CONSOLE.split("$ ")[1:]):
         words = shlex.split(command)
         assert words[0] == "agentrl", command
@@ -110,7 +133,7 @@ def test_installed_as_the_readme_says_the_table_learns_the_world_with_the_credit
             env=environ(shown / "site"),
             timeout=300,
         )
-        missing = [line for line in expected if line not in done.stdout]
+        missing = [line for line in expected if without_numbers(line) not in without_numbers(done.stdout)]
         assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
         assert not missing, f"$ {command}\n{done.stdout}\nlacks {missing}"
         assert "FAIL" not in done.stdout
@@ -118,6 +141,11 @@ def test_installed_as_the_readme_says_the_table_learns_the_world_with_the_credit
     first, last = (read_trajectories(folder / "trajectories.parquet") for folder in (updates[0], updates[-1]))
     assert sum(t.success for t in first) < 0.5 * len(first)
     assert sum(t.success for t in last) > 0.9 * len(last)
+
+
+def without_numbers(text: str) -> str:
+    """A text whose figures may differ from machine to machine: shares and intervals as `#`, one blank for several."""
+    return re.sub(r" +", " ", re.sub(r"\b\d+\.\d%", "#%", text))
 
 
 def test_every_part_the_readme_names_is_installed_and_none_is_forgotten() -> None:
