@@ -232,7 +232,7 @@ def cancel_booking(database: Database, member: Row, random: np.random.Generator)
 
 
 def email(database: Database, member: Row, random: np.random.Generator) -> Request | None:
-    new = f"{member['name'].split()[1]}{int(random.integers(10, 99))}@new.example".lower()
+    new = f"{str(member['name']).split()[1]}{int(random.integers(10, 99))}@new.example".lower()
     calls = (_call("update_email", member_id=member["member_id"], email=new),)
     says = f"I have a new email address, it is {new} from now on."
     return Request("email", says, calls, "I have noted your new address.", (), {"email": f"It is {new}"})
