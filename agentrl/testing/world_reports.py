@@ -60,7 +60,9 @@ def milestones_of(info: Mapping[str, object], default: Sequence[object]) -> Sequ
 
 
 def shows_solution(observation: str, info: Mapping[str, object]) -> bool:
-    """Whether an observation holds the solution that the world hides."""
-    hidden = info.get("hidden")
+    """Whether an observation holds the solution that the world hides. One of the listed actions may well be it."""
+    hidden, listed = info.get("hidden"), info.get("admissible")
     solution = hidden.get("solution") if isinstance(hidden, Mapping) else None
-    return isinstance(solution, str) and bool(solution) and solution in observation
+    if not isinstance(solution, str) or not solution or (isinstance(listed, (list, tuple)) and solution in listed):
+        return False
+    return solution in observation
