@@ -8,6 +8,7 @@ import importlib
 import json
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +19,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from agentrl import (
-    Completion,
     ConfigError,
-    Dialogue,
+    Message,
     PluginError,
     Spec,
     Task,
@@ -403,31 +403,22 @@ def test_the_expert_only_asks_who_the_visitor_is() -> None:
 
 
 class Visitor:
-    """A policy that plays the visitor: it states its wishes one by one, then leaves."""
+    """A voice that plays the visitor: it states its wishes one by one, then leaves."""
 
-    async def act(self, dialogue: Dialogue) -> Completion:
-        wishes = [line.split(". ", 1)[1] for line in dialogue.messages[0].content.splitlines() if line[:1].isdigit()]
-        known = dialogue.messages[0].content.split("You know: ")[1].splitlines()[0]
-        said = sum(message.role == "assistant" for message in dialogue.messages)
-        return Completion(f"{wishes[said]} {known}" if said < len(wishes) else GOODBYE)
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
 
-    def encode(self, dialogue: Dialogue, text: str) -> Completion:
-        return Completion(text)
-
-    def forget(self, key: str) -> None:
-        self.forgotten = key
-
-    async def refresh(self, model: Any) -> None: ...
-
-    def metrics(self) -> dict[str, float]:
-        return {}
-
-    def close(self) -> None: ...
+    def say(self, messages: Sequence[Message], *, seed: int, timeout_s: float = 60.0) -> str:
+        self.seeds.append(seed)
+        wishes = [line.split(". ", 1)[1] for line in messages[0].content.splitlines() if line[:1].isdigit()]
+        known = messages[0].content.split("You know: ")[1].splitlines()[0]
+        said = sum(message.role == "assistant" for message in messages)
+        return f"{wishes[said]} {known}" if said < len(wishes) else GOODBYE
 
 
 def test_a_policy_can_play_the_visitor() -> None:
     visitor = Visitor()
-    env = LibraryDesk(visitor)
+    env = LibraryDesk(user=visitor)
     assert env.blocks
     solved = 0
     for index in range(20):
@@ -438,12 +429,23 @@ def test_a_policy_can_play_the_visitor() -> None:
                 *_, info = env.step(action)
         solved += info["success"]
     assert solved == 20
-    assert visitor.forgotten
     assert not LibraryDesk().blocks
 
 
+def test_what_the_visitor_says_follows_from_the_seed_of_the_world() -> None:
+    visitors = [Visitor(), Visitor(), Visitor()]
+    for visitor, seed in zip(visitors, (0, 0, 1), strict=True):
+        env = LibraryDesk(user=visitor)
+        env.reset(seed=seed, options={"split": "train", "index": 2})
+        for action in env._job.script:
+            env.step(action)
+        assert len(set(visitor.seeds)) == len(visitor.seeds) > 1
+    assert visitors[0].seeds == visitors[1].seeds
+    assert visitors[0].seeds != visitors[2].seeds
+
+
 def test_a_world_with_a_policy_inside_can_be_restored() -> None:
-    env = LibraryDesk(Visitor)
+    env = LibraryDesk(user=Visitor())
     env.reset(seed=0, options={"split": "train", "index": 2})
     taken = env.snapshot()
     first = [env.step(action)[0] for action in env._job.script if action != WHO]

@@ -60,7 +60,10 @@ def milestones_of(info: Mapping[str, object], default: Sequence[object]) -> Sequ
 
 
 def shows_solution(observation: str, info: Mapping[str, object]) -> bool:
-    """Whether an observation holds the solution that the world hides."""
+    """Whether an observation holds the solution that the world hides; as one of the actions to choose from it may."""
     hidden = info.get("hidden")
     solution = hidden.get("solution") if isinstance(hidden, Mapping) else None
+    listed = info.get("admissible")
+    if isinstance(listed, (list, tuple)) and solution in listed:
+        return False
     return isinstance(solution, str) and bool(solution) and solution in observation
