@@ -403,9 +403,13 @@ def test_the_expert_only_asks_who_the_visitor_is() -> None:
 
 
 class Visitor:
-    """The voice of a policy that plays the visitor: it states its wishes one by one, then leaves."""
+    """A voice that plays the visitor: it states its wishes one by one, then leaves."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
 
     def say(self, messages: Sequence[Message], *, seed: int, timeout_s: float = 60.0) -> str:
+        self.seeds.append(seed)
         wishes = [line.split(". ", 1)[1] for line in messages[0].content.splitlines() if line[:1].isdigit()]
         known = messages[0].content.split("You know: ")[1].splitlines()[0]
         said = sum(message.role == "assistant" for message in messages)
@@ -413,7 +417,8 @@ class Visitor:
 
 
 def test_a_policy_can_play_the_visitor() -> None:
-    env = LibraryDesk(user=Visitor())
+    visitor = Visitor()
+    env = LibraryDesk(user=visitor)
     assert env.blocks
     solved = 0
     for index in range(20):
@@ -425,6 +430,18 @@ def test_a_policy_can_play_the_visitor() -> None:
         solved += info["success"]
     assert solved == 20
     assert not LibraryDesk().blocks
+
+
+def test_what_the_visitor_says_follows_from_the_seed_of_the_world() -> None:
+    visitors = [Visitor(), Visitor(), Visitor()]
+    for visitor, seed in zip(visitors, (0, 0, 1), strict=True):
+        env = LibraryDesk(user=visitor)
+        env.reset(seed=seed, options={"split": "train", "index": 2})
+        for action in env._job.script:
+            env.step(action)
+        assert len(set(visitor.seeds)) == len(visitor.seeds) > 1
+    assert visitors[0].seeds == visitors[1].seeds
+    assert visitors[0].seeds != visitors[2].seeds
 
 
 def test_a_world_with_a_policy_inside_can_be_restored() -> None:

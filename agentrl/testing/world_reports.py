@@ -60,9 +60,10 @@ def milestones_of(info: Mapping[str, object], default: Sequence[object]) -> Sequ
 
 
 def shows_solution(observation: str, info: Mapping[str, object]) -> bool:
-    """Whether an observation holds the solution that the world hides. One of the listed actions may well be it."""
-    hidden, listed = info.get("hidden"), info.get("admissible")
+    """Whether an observation holds the solution that the world hides; as one of the actions to choose from it may."""
+    hidden = info.get("hidden")
     solution = hidden.get("solution") if isinstance(hidden, Mapping) else None
-    if not isinstance(solution, str) or not solution or (isinstance(listed, (list, tuple)) and solution in listed):
+    listed = info.get("admissible")
+    if isinstance(listed, (list, tuple)) and solution in listed:
         return False
-    return solution in observation
+    return isinstance(solution, str) and bool(solution) and solution in observation
