@@ -48,7 +48,8 @@ def check_part(spec: Spec, host: Host) -> Report:
         return check(spec)
     with ExitStack() as stack:
         bench = _Bench(spec, host, stack)
-        bench.make()  # what cannot be made at all is for the caller, not for the report
+        if KINDS[spec.kind].kit:
+            bench.make()  # what cannot be made at all is for the caller, not for the report
         return check(bench.make, name=spec.name, **bench.extras())
 
 
@@ -122,13 +123,13 @@ class _Bench:
         try:
             return scope.keep(self._host.build(self._spec, scope.within(parts)))
         except ConfigError as error:
-            raise ConfigError(f"{error}{self._hint(parts)}") from None
+            raise ConfigError(self._with_hint(str(error), parts)) from None
 
-    def _hint(self, parts: Mapping[object, object]) -> str:
-        """How to give a part that a sample cannot stand for."""
+    def _with_hint(self, message: str, parts: Mapping[object, object]) -> str:
+        """The message, and how to name a part that a sample cannot stand for."""
         if Model not in self._asks or Model in parts:
-            return ""
-        return f" Name one for the check: agentrl check {self._spec.kind} {self._spec.name} model=NAME"
+            return message
+        return f"{message.rstrip('.')}. Name one for the check: agentrl check {self._spec.kind} {self._spec.name} model=NAME"
 
 
 def _spec_of(parameter: Parameter, value: object) -> Spec:
