@@ -15,8 +15,8 @@ from lab_support import WORLDS, begin, lopsided, make, play, played_return
 import agentrl
 from agentrl_envs.corridor import Corridor
 from agentrl_envs.lab.exact import Exact, Node, Policy, Values, uniform
-from agentrl_plugins.models.table import Table
 from agentrl_plugins.dialects.plain import Plain
+from agentrl_plugins.models.table import Table
 from agentrl_plugins.policies.tabular import Tabular
 
 WITH_CORRIDOR: list[tuple[str, dict[str, Any]]] = [*WORLDS, ("corridor", {}), ("corridor", {"length": 5, "doors": 1})]
