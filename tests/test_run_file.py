@@ -117,7 +117,8 @@ def test_settings_of_the_player_that_stood_in_the_collector_still_work() -> None
     )
     assert config.player.concurrency == 7
     assert [stage.player.retries for stage in config.stages] == [0, 0]
-    assert [stage.player.max_turns.now for stage in config.stages] == [5, None]
+    limits = [stage.player.max_turns for stage in config.stages]
+    assert [limit and limit.now for limit in limits] == [5, None]
     assert [dict(stage.parts["collector"].settings) for stage in config.stages] == [{"group_size": 2}] * 2
 
 
