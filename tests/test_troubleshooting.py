@@ -96,7 +96,7 @@ def template(folder: Path) -> str:
 def overflow(folder: Path) -> str:
     model = tiny(_words(), Seed(1), SavedCodec(None), layers=1, width=32, heads=1, kv_heads=1, head_width=16)
     policy = TransformersPolicy(model, max_context=8)
-    dialogue = agentrl.Dialogue((agentrl.Message("user", "a b c d e f g h i j k l"),), seed=1)
+    dialogue = agentrl.Dialogue((agentrl.Message("user", "a b c d e f g h i j k l"),), "k", 1)
     return refused(lambda: asyncio.run(policy.act(dialogue)))
 
 

@@ -60,7 +60,11 @@ class _Bench:
         """Settings that describe parts of a run (`model`, `loss`) become those parts."""
         part = host.part(spec.kind, spec.name)
         parameters = parameters_of(part, made=KINDS[spec.kind].made or inspect.isclass(part))
-        given = {name: p for name, p in parameters.items() if name in spec.settings and p.contract and p.required}
+        given = {
+            name: p
+            for name, p in parameters.items()
+            if p.contract and p.required and isinstance(spec.settings.get(name), (str, Mapping))
+        }
         self._parts = {p.contract: _spec_of(p, spec.settings[name]) for name, p in given.items()}
         self._spec = Spec(spec.kind, spec.name, {k: v for k, v in spec.settings.items() if k not in given})
         self._asks = {p.contract for p in parameters.values()}
