@@ -25,7 +25,7 @@ SETTINGS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("model", "tiny"): {key: value for key, value in TINY.items() if key != "name"} | {"keep_initial": True},
     ("policy", "tabular"): {"model": "table"},
     ("policy", "transformers"): {"model": TINY, "workers": 1},
-    ("loss", "sum"): {"parts": [{"name": "ppo"}, {"name": "nll", "weight": 0.1, "weighting": "advantage"}]},
+    ("loss", "sum"): {"parts": [{"name": "ppo", "weight": 0.5}, {"name": "ppo", "clip_high": 0.3, "weight": 0.5}]},
     ("trainer", "tabular"): {"model": "table"},
     ("trainer", "packed"): {"model": TINY, "loss": "ppo", "workers": 1},
 }
