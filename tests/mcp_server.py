@@ -51,6 +51,7 @@ def sleep() -> str:
     return "late"
 
 
-if len(sys.argv) > 1:
-    server.run("streamable-http", port=int(sys.argv[1]))
-server.run()
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        server.run("streamable-http", port=int(sys.argv[1]))
+    server.run()
