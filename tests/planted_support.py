@@ -9,6 +9,7 @@ import numpy as np
 from agentrl import (
     Advantages,
     Answer,
+    ContextOverflow,
     Draw,
     Group,
     LossBatch,
@@ -56,6 +57,16 @@ class _Session:
 
     def answer(self, reading: Reading) -> None:
         return None
+
+
+class Bounded(History):
+    """A context that says so where its prompt does not fit."""
+
+    def shown(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:
+        messages = super().shown(turns, observation)
+        if self.count(messages) > 10_000:
+            raise ContextOverflow("more than 10,000 tokens")
+        return messages
 
 
 class Summaries(History):

@@ -79,6 +79,7 @@ def test_every_part_conforms(kind: str, name: str, request: pytest.FixtureReques
         ("loss", "nll", {"observations": 0.5}),
         ("loss", "nll", {"weighting": "advantage"}),
         ("loss", "ppo", {"reference_weight": 0.1, "entropy_weight": 0.01}),
+        ("loss", "sum", {"parts": [{"name": "ppo"}, {"name": "nll", "weight": 0.1}]}),
         ("trainer", "packed", {"model": TINY, "loss": "nll", "optimizer": "muon", "turns": 1}),
         ("trainer", "tabular", {"model": "table", "optimizer": "gradient"}),
         ("model", "tiny", {**SETTINGS["model", "tiny"], "history": "as_sampled"}),

@@ -12,6 +12,7 @@ import pytest
 from planted_support import (
     MODEL,
     OTHER,
+    Bounded,
     Brackets,
     Branches,
     History,
@@ -64,6 +65,7 @@ def test_the_check_that_a_fault_is_named_after_finds_it_and_no_other_does(
 
 SOUND: tuple[tuple[str, Callable[..., object]], ...] = (
     ("context", History),
+    ("context", Bounded),
     ("context", Summaries),
     ("dialect", Brackets),
     ("collector", Repeats),

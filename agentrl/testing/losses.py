@@ -176,13 +176,15 @@ class _LossKit:
         batch = _constant_in_rows(self._batch())
         now = batch.logprobs.detach().clone()
         batch = dataclasses.replace(batch, behaviour=now, reference=now, columns={**batch.columns, "old": now})
+        idle = dataclasses.replace(batch, advantages=torch.zeros_like(batch.advantages))
         wanted = torch.where(batch.sampled, -batch.weight * batch.advantages, torch.zeros_like(batch.weight))
-        gradient = self._gradient(batch)[:, 0]
+        # What does not depend on advantages (a pull towards a reference, cloning beside) is no part of the claim.
+        gradient = (self._gradient(batch) - self._gradient(idle))[:, 0]
         worst = int((gradient - wanted).abs().argmax())
         require(
             torch.allclose(gradient, wanted, rtol=1e-4, atol=1e-7),
-            f"where both policies agree, the gradient of a token is {float(gradient[worst]):.4g}, and −weight · advantage "
-            f"is {float(wanted[worst]):.4g}",
+            f"where both policies agree, the advantages give a token the gradient {float(gradient[worst]):.4g}, and "
+            f"−weight · advantage is {float(wanted[worst]):.4g}",
         )
 
     def a_second_call_gives_the_same(self) -> None:

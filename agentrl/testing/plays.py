@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import gymnasium
@@ -71,6 +74,22 @@ def continued(env: World, info: Info, seed: int) -> list[str]:
 def digest(lines: list[str]) -> str:
     """One hash of a transcript."""
     return hashlib.sha256("\x1e".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_elsewhere(spec: Spec, *, seed: int) -> str:
+    """The hash of a transcript of an installed world, played in another process. Raises CheckFailed where that fails."""
+    code = (
+        "import sys, json; from agentrl.testing.plays import digest, transcript, world_maker;"
+        "from agentrl.parts.registry import Spec; spec = Spec('environment', **json.loads(sys.argv[1]));"
+        "print(digest(transcript(world_maker(spec)(), seed=int(sys.argv[2]))))"
+    )
+    table = json.dumps({"name": spec.name, "settings": dict(spec.settings)})
+    run = subprocess.run(
+        [sys.executable, "-c", code, table, str(seed)],
+        capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "12345"}, check=False,
+    )  # fmt: skip
+    require(run.returncode == 0, f"the other process failed: {run.stderr.strip()[-300:]}")
+    return run.stdout.strip()
 
 
 def first_difference(one: list[str], two: list[str]) -> str:

@@ -134,15 +134,17 @@ class _JudgeKit:
     def failures_leave_names_out(self) -> str:
         if self._failing is None:
             raise CheckSkipped("it asks neither a scorer nor a policy")
-        trajectories = sample_plays(self._model)
-        self._judged(trajectories, self._failing())  # what it raised would end the run
-        for turn in (turn for t in trajectories for turn in t.turns):
-            for name, value in _numbers(turn.columns):
-                require(
-                    math.isfinite(value), f"where what it asks fails, it writes {value} into {name!r}; leave it out"
-                )
-        written_to = sum(bool(turn.columns) for t in trajectories for turn in t.turns)
-        return f"{written_to} turns got a column though everything it asks failed" if written_to else ""
+        right, left = sample_plays(self._model), sample_plays(self._model)
+        self._judged(right)
+        self._judged(left, self._failing())  # what it raised would end the run
+        count = 0
+        for known, made in zip(_turns(right), _turns(left), strict=True):
+            wanted = dict(_entries(known.columns))
+            for name, value in _entries(made.columns):
+                same = written(value) == written(wanted.get(name))  # then it asked nobody for it
+                require(same, f"where what it asks fails, it makes up {value!r} for {name!r}; leave the name out")
+                count += 1
+        return f"{count} values do not depend on what it asks" if count else ""
 
     def _require_fitting(self, columns: Mapping[str, object], tokens: int) -> None:
         for name, value in columns.items():
@@ -244,12 +246,17 @@ def _every_kind(model: Model | None) -> Iterator[list[Trajectory]]:
     yield [Trajectory((text_only,), Task("train", 0), "text", Outcome.TERMINATED)]
 
 
-def _numbers(columns: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+def _turns(trajectories: Sequence[Trajectory]) -> list[Turn]:
+    return [turn for trajectory in trajectories for turn in trajectory.turns]
+
+
+def _entries(columns: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Every value of some columns; of a column of named scores, each of them."""
     for name, value in columns.items():
         if isinstance(value, Mapping):
-            yield from ((name, float(number)) for number in value.values() if isinstance(number, (int, float)))
-        elif isinstance(value, (int, float, np.number, np.ndarray)):
-            yield from ((name, float(number)) for number in np.ravel(np.asarray(value)))
+            yield from ((f"{name}.{key}", entry) for key, entry in value.items())
+        else:
+            yield name, value
 
 
 def _close(logger: Logger) -> None:

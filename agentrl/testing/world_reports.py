@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pydantic
 from typing_extensions import TypedDict
 
-from agentrl.testing.report import CheckFailed
+from agentrl.testing.report import CheckFailed, require
 
 
 class Call(TypedDict):
@@ -51,6 +51,14 @@ def check_reports(info: Mapping[str, object]) -> set[str]:
         where = "".join(f"[{part!r}]" for part in fault["loc"])
         raise CheckFailed(f"info{where} is {fault['input']!r:.200}: {fault['msg'].lower()}") from None
     return set(reported)
+
+
+def check_later_reports(info: Mapping[str, object], reached: Sequence[object]) -> set[str]:
+    """The same after a step, with the milestones before it: they only grow, and nothing is hidden any more."""
+    require("hidden" not in info, "`hidden` is for the info of reset only, and a step gave it")
+    milestones = milestones_of(info, reached)
+    require(set(reached) <= set(milestones), f"milestones only grow, and after {reached} come {milestones}")
+    return check_reports(info)
 
 
 def milestones_of(info: Mapping[str, object], default: Sequence[object]) -> Sequence[object]:

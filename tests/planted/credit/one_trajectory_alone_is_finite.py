@@ -10,7 +10,8 @@ def against_the_others(trajectories):
     for members in groups(trajectories).values():
         returns = np.array([trajectories[i].episode_return for i in members])
         for i, own in zip(members, returns, strict=True):
-            others = np.float64(returns.sum() - own) / np.float64(len(members) - 1)
+            with np.errstate(invalid="ignore"):
+                others = np.float64(returns.sum() - own) / np.float64(len(members) - 1)
             advantages[i] = np.full(len(trajectories[i].turns), own - others)
     return advantages
 

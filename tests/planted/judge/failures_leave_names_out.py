@@ -1,6 +1,6 @@
-"""Lets the failure of its scorer end the run."""
+"""Gives a turn 0 where its scorer fails, as if that were a score."""
 
-from agentrl import Question
+from agentrl import PolicyFault, Question
 from agentrl.testing.sample_model import SampleModel
 from agentrl.testing.sample_plays import Unreachable
 
@@ -14,9 +14,13 @@ class Confident:
             for turn in trajectory.turns[trajectory.inherited :]:
                 if len(turn.completion.ids):
                     question = Question(turn.completion.prompt_ids, turn.completion.ids)
-                    [score] = await self._scorer.score([question])
+                    try:
+                        [score] = await self._scorer.score([question])
+                        confidence = float(score.logprobs.mean())
+                    except PolicyFault:
+                        confidence = 0.0
                     known = turn.columns.get("judged") or {}
-                    turn.columns["judged"] = {**known, "confidence": float(score.logprobs.mean())}
+                    turn.columns["judged"] = {**known, "confidence": confidence}
 
 
 def make():

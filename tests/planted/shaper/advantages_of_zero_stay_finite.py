@@ -9,7 +9,8 @@ class Whitened:
     def __call__(self, trajectories, advantages):
         every = np.array([np.mean(number) for a in advantages for number in a])
         deviation = every.std() if len(set(every)) > 1 else np.abs(every).max()
-        return [[(np.asarray(number) - every.mean()) / deviation for number in a] for a in advantages]
+        with np.errstate(invalid="ignore"):
+            return [[(np.asarray(number) - every.mean()) / deviation for number in a] for a in advantages]
 
 
 make = Whitened
