@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from agentrl_envs.webshop.vocabulary import (
     ADJECTIVES,
@@ -19,6 +19,7 @@ from agentrl_envs.webshop.vocabulary import (
 
 Style = Literal["full", "tiny"]
 Draw = Callable[[], float]
+Item = TypeVar("Item")
 
 LARGEST = 1_180_000
 TINY = 120  # every (kind, pair of properties) of the tiny shop once
@@ -188,7 +189,7 @@ def _asin(index: int, seed: int) -> str:
     return "B0" + "".join(digits)
 
 
-def _pick(words: Any, draw: Draw) -> Any:
+def _pick(words: Sequence[Item], draw: Draw) -> Item:
     return words[int(draw() * len(words))]
 
 
