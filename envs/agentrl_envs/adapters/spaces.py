@@ -104,14 +104,7 @@ def form(space: Space[object], names: Sequence[str] = ()) -> str:
     return "text"
 
 
-_KNOWN = (
-    spaces.Discrete,
-    spaces.Box,
-    spaces.MultiDiscrete,
-    spaces.MultiBinary,
-    spaces.Text,
-    agentrl.UnicodeText,
-)
+_KNOWN = (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Text, agentrl.UnicodeText)
 
 
 def _build(space: Space[object], data: Any) -> object:
