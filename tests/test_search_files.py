@@ -20,7 +20,7 @@ from agentrl.testing import check_environment
 pytest.importorskip("bm25s", reason="the search extra is not installed: pip install bm25s pystemmer")
 
 from agentrl_envs.search import bm25, settings
-from agentrl_envs.search.corpus import Hit, JsonLines, Shelf, open_corpus
+from agentrl_envs.search.corpus import Hit, JsonLines, open_corpus
 from agentrl_envs.search.dense import Dense, hashed
 from agentrl_envs.search.files import Asked, questions
 from agentrl_envs.search.world import Search
@@ -196,7 +196,7 @@ def test_the_index_of_a_large_file_is_kept_on_disk_and_finds_the_same(
     (folder,) = (tmp_path / "cache").iterdir()
     mapped = bm25.BM25.over(corpus, path, tmp_path / "cache").retrieve(queries, 5)
     assert in_memory == built == mapped
-    unread = bm25.BM25.over(Shelf([Hit(str(n), "") for n in range(2_000)]), path, tmp_path / "cache")
+    unread = bm25.BM25.over([Hit(str(n), "") for n in range(2_000)], path, tmp_path / "cache")
     assert [hit.id for hit in unread.retrieve(queries, 5)[0]] == [hit.id for hit in mapped[0]]
     assert list((tmp_path / "cache").iterdir()) == [folder]
     scores = [hit.score for hit in mapped[0]]
@@ -216,7 +216,7 @@ def test_dense_retrieval_is_the_exact_best_by_inner_product(tmp_path: Path, monk
     )
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     monkeypatch.setattr("agentrl_envs.search.dense._BLOCK", 64)
-    dense = Dense.over(Shelf([Hit(str(n), f"t{n}") for n in range(500)]), tmp_path / "e.npy", "given_encoder:encode")
+    dense = Dense.over([Hit(str(n), f"t{n}") for n in range(500)], tmp_path / "e.npy", "given_encoder:encode")
     for number, hits in enumerate(dense.retrieve([str(n) for n in range(20)], 7)):
         scores = embeddings.astype(np.float32) @ np.random.default_rng(number).normal(size=16).astype(np.float32)
         assert [int(hit.id) for hit in hits] == np.argsort(-scores)[:7].tolist()
@@ -225,7 +225,7 @@ def test_dense_retrieval_is_the_exact_best_by_inner_product(tmp_path: Path, monk
 
 
 def test_embeddings_that_do_not_fit_corpus_or_encoder_are_refused(tmp_path: Path) -> None:
-    corpus = Shelf([Hit("0", "a"), Hit("1", "b")])
+    corpus = [Hit("0", "a"), Hit("1", "b")]
     np.save(tmp_path / "short.npy", np.zeros((1, 1024)))
     np.save(tmp_path / "narrow.npy", np.zeros((2, 3)))
     with pytest.raises(DataError, match="one row per document"):
@@ -237,7 +237,7 @@ def test_embeddings_that_do_not_fit_corpus_or_encoder_are_refused(tmp_path: Path
 
 
 def test_the_hashed_encoder_finds_a_misspelt_name_that_bm25_misses() -> None:
-    corpus = Shelf([Hit(page["id"], page["contents"]) for page in PAGES])
+    corpus = [Hit(page["id"], page["contents"]) for page in PAGES]
     query = "lighthose harbuor"
     assert bm25.BM25.over(corpus).retrieve([query], 1) == [()]
     assert Dense.over(corpus, None, "hashed").retrieve([query], 1)[0][0].id == "3"

@@ -25,7 +25,7 @@ pytest.importorskip("bm25s", reason="the search extra is not installed: pip inst
 
 from serving_support import in_thread
 
-from agentrl_envs.search.corpus import Hit, Shelf
+from agentrl_envs.search.corpus import Hit
 from agentrl_envs.search.dense import Dense
 from agentrl_envs.search.remote import Remote
 from agentrl_envs.search.serve import app
@@ -141,9 +141,7 @@ def test_the_server_refuses_nonsense_with_a_reason_and_lives_on(url: str, body: 
 
 
 def test_an_encoder_behind_the_server_never_meets_text_that_cannot_be_encoded() -> None:
-    dense = Dense(
-        Shelf([Hit("0", "a")]), np.ones((1, 1)), lambda texts, are_queries: [[len(text.encode())] for text in texts]
-    )
+    dense = Dense([Hit("0", "a")], np.ones((1, 1)), lambda texts, are_queries: [[len(text.encode())] for text in texts])
     with in_thread(app(dense)) as address:
         body = b'{"queries": ["\\ud800"], "return_scores": true}'
         response = httpx.post(f"{address}retrieve", content=body)

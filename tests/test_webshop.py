@@ -286,7 +286,7 @@ def _bm25(query: list[str], document: list[str], mean: float, frequency: Counter
 def test_blocks_find_the_same_best_as_sorting_everything() -> None:
     import numpy as np
 
-    from agentrl_envs.webshop.search import _top
+    from agentrl_envs.fulltext import _top
 
     draw = np.random.default_rng(0)
     for size in (3, 900, 5_000, 40_000):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import agentrl
 from agentrl_envs.lab.exact import Exact, Transition, certain
@@ -15,7 +15,7 @@ MOVES = {"left": -1, "right": 1, "wait": 0}
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("corridor", Corridor)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
@@ -55,7 +55,7 @@ class Connection:
         """Whether the server was there when it was last heard of."""
         return self._lost is None and self._thread.is_alive()
 
-    def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+    def call(self, name: str, arguments: Mapping[str, object]) -> str:
         """What a tool answers, as text. Raises ToolError with what the server says is wrong."""
         result = self._wait(self._client.call_tool(name, dict(arguments)))
         text = "\n".join(_written(block) for block in result.content)
@@ -95,7 +95,7 @@ class Connection:
             tools += page.tools
         return tools
 
-    def _wait(self, coroutine: Any) -> Any:
+    def _wait(self, coroutine: Coroutine[object, object, Any]) -> Any:
         import mcp
         from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ _KEYS = ("split", "prompt", "answers", "checks", "expert")
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("mcp", MCPWorld)
 
 
@@ -60,7 +60,7 @@ class MCPWorld(Replayed, agentrl.ToolEnvironment):
         self._connection: Connection | None = None
 
     @property
-    def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
+    def tool_schemas(self) -> tuple[Mapping[str, object], ...]:
         """The server's tools, without the one that resets it."""
         return tuple(_schema(tool) for tool in self._server().tools if tool.name != self._reset_tool)
 
@@ -74,7 +74,7 @@ class MCPWorld(Replayed, agentrl.ToolEnvironment):
             server.call(self._reset_tool, {})
         return str(self._told["prompt"])
 
-    def call(self, call: ToolCall) -> Any:
+    def call(self, call: ToolCall) -> object:
         offered = [tool.name for tool in self._server().tools if tool.name != self._reset_tool]
         if call.name not in offered:
             raise ToolError(f"there is no tool {call.name[:80]!r}. {agentrl.did_you_mean(call.name[:80], offered)}")
@@ -118,7 +118,7 @@ class MCPWorld(Replayed, agentrl.ToolEnvironment):
             return False
 
 
-def _schema(tool: Any) -> Mapping[str, Any]:
+def _schema(tool: Any) -> Mapping[str, object]:
     named = {"name": tool.name, "description": tool.description or "", "parameters": tool.input_schema}
     return {"type": "function", "function": named}
 

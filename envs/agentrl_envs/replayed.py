@@ -25,7 +25,7 @@ class Replayed(agentrl.TextWorld):
     def state(self) -> object:
         return self._actions
 
-    def load(self, state: Any) -> None:
+    def load(self, state: tuple[str, ...]) -> None:
         self.scene = self._opening(self.task)
         for self.turn, action in enumerate(state, 1):
             self.scene = self.act(action)

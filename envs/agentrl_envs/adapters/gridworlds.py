@@ -17,7 +17,7 @@ _WAYS = ("east", "south", "west", "north")
 _DOORS = ("open", "closed", "locked")
 
 
-def is_gridworld(space: Any) -> bool:
+def is_gridworld(space: object) -> bool:
     """Whether observations are those of MiniGrid: a symbolic picture, a direction and a mission."""
     return isinstance(space, spaces.Dict) and {"image", "direction", "mission"} <= set(space.spaces)
 

@@ -20,7 +20,7 @@ SEEDS = 2**30
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("gymnasium", make)
 
 
@@ -55,7 +55,7 @@ class Gymnasium(Adapter):
 
     def __init__(
         self,
-        env: gymnasium.Env[Any, Any],
+        env: gymnasium.Env[object, object],
         *,
         action_names: tuple[str, ...] = (),
         max_turns: int = 0,
@@ -67,7 +67,7 @@ class Gymnasium(Adapter):
         self._live = env
         told = known(self._id)
         self._grid = gridworlds.is_gridworld(env.observation_space)
-        self._told: Callable[[Any, Any], str] | None = told.show if told else None
+        self._told: Callable[[gymnasium.Env[object, object], Any], str] | None = told.show if told else None
         names = action_names or (gridworlds.ACTIONS if self._grid else told.actions if told else ())
         self._names = _check_names(names, env.action_space, self._id)
         self._success_reward = told.success_reward if told and success_reward is None else success_reward
@@ -104,7 +104,7 @@ class Gymnasium(Adapter):
     def close(self) -> None:
         self._live.close()
 
-    def _words(self, observation: Any) -> str:
+    def _words(self, observation: object) -> str:
         if self._grid:
             return gridworlds.describe(observation)
         if self._told is not None:
@@ -131,7 +131,7 @@ def _make(env_id: str, settings: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         raise agentrl.ConfigError(f"Gymnasium cannot make {env_id!r} with settings {settings}: {error}") from error
 
 
-def _check_names(names: tuple[str, ...], space: Any, env_id: str) -> tuple[str, ...]:
+def _check_names(names: tuple[str, ...], space: gymnasium.Space[object], env_id: str) -> tuple[str, ...]:
     if not names:
         return ()
     if not isinstance(space, spaces.Discrete):

@@ -13,7 +13,7 @@ class Known(NamedTuple):
 
     actions: tuple[str, ...]
     rules: str
-    show: Callable[[Env[Any, Any], Any], str]
+    show: Callable[[Env[object, object], Any], str]
     success_reward: float | None = None
 
 
@@ -22,13 +22,13 @@ def known(env_id: str) -> Known | None:
     return next((told for start, told in _WORLDS.items() if env_id.split(":")[-1].startswith(start)), None)
 
 
-def _lake(env: Env[Any, Any], state: int) -> str:
+def _lake(env: Env[object, object], state: int) -> str:
     cells = [[cell.decode() for cell in row] for row in env.unwrapped.desc]  # type: ignore[attr-defined]
     row, column = divmod(int(state), len(cells[0]))
     return _map(cells, row, column)
 
 
-def _cliff(env: Env[Any, Any], state: int) -> str:
+def _cliff(env: Env[object, object], state: int) -> str:
     rows, columns = env.unwrapped.shape  # type: ignore[attr-defined]
     cells = [["." for _ in range(columns)] for _ in range(rows)]
     cells[-1] = ["S", *["C"] * (columns - 2), "G"]
@@ -44,7 +44,7 @@ def _map(cells: list[list[str]], row: int, column: int) -> str:
     return "\n".join([*lines, f"You are in row {row + 1}, column {column + 1}, on {cells[row][column]}."])
 
 
-def _taxi(env: Env[Any, Any], state: int) -> str:
+def _taxi(env: Env[object, object], state: int) -> str:
     row, column, passenger, destination = env.unwrapped.decode(int(state))  # type: ignore[attr-defined]
     cells = [[cell.decode() for cell in line] for line in env.unwrapped.desc]  # type: ignore[attr-defined]
     cells[row + 1][2 * column + 1] = "T"
@@ -53,7 +53,7 @@ def _taxi(env: Env[Any, Any], state: int) -> str:
     return "\n".join(["".join(line) for line in cells] + [f"{where} {'RGYB'[destination]}."])
 
 
-def _blackjack(_: Env[Any, Any], hand: tuple[int, int, int]) -> str:
+def _blackjack(_: Env[object, object], hand: tuple[int, int, int]) -> str:
     total, dealer, ace = map(int, hand)
     return (
         f"Your cards add up to {total}, {'with' if ace else 'without'} an ace that counts 11. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import agentrl
@@ -15,7 +16,7 @@ DRAWS = 256
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("reasoning_gym", ReasoningGym)
 
 

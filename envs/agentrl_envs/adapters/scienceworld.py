@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import agentrl
@@ -14,7 +15,7 @@ _SPLITS = {"train": "get_variations_train", "dev": "get_variations_dev", "test":
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("scienceworld", ScienceWorld)
 
 

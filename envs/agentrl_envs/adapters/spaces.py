@@ -19,7 +19,7 @@ MOST_CHOICES = 256
 """Actions that are listed one by one."""
 
 
-def check(space: Space[Any], where: str) -> None:
+def check(space: Space[object], where: str) -> None:
     """Raises ConfigError for a space that cannot be put into words."""
     match space:
         case spaces.Dict():
@@ -40,7 +40,7 @@ def check(space: Space[Any], where: str) -> None:
             )
 
 
-def show(space: Space[Any], value: Any) -> str:
+def show(space: Space[object], value: Any) -> str:
     """A value as text: numbers with four significant digits, one line per entry of a Dict."""
     match space:
         case spaces.Dict():
@@ -54,13 +54,13 @@ def show(space: Space[Any], value: Any) -> str:
     return str(value)
 
 
-def read(space: Space[Any], text: str, names: Sequence[str] = ()) -> Any:
+def read(space: Space[object], text: str, names: Sequence[str] = ()) -> object:
     """The action a text means; raises ValueError with the reason. `names` are those of a Discrete space."""
     text = text.strip()
     if isinstance(space, spaces.Discrete) and text.casefold() in (folded := [name.casefold() for name in names]):
         return space.start + folded.index(text.casefold())
     if isinstance(space, (spaces.Text, agentrl.UnicodeText)):
-        value: Any = text
+        value: object = text
     else:
         bare = isinstance(space, (spaces.Discrete, spaces.Dict)) or text.startswith("[")
         try:
@@ -72,7 +72,7 @@ def read(space: Space[Any], text: str, names: Sequence[str] = ()) -> Any:
     return value
 
 
-def choices(space: Space[Any], names: Sequence[str] = ()) -> tuple[str, ...] | None:
+def choices(space: Space[object], names: Sequence[str] = ()) -> tuple[str, ...] | None:
     """Every action as text, None where there are too many to list."""
     if isinstance(space, spaces.Discrete):
         count = int(space.n)
@@ -84,7 +84,7 @@ def choices(space: Space[Any], names: Sequence[str] = ()) -> tuple[str, ...] | N
     return tuple(json.dumps(list(row)) for row in itertools.product(*ranges))
 
 
-def form(space: Space[Any], names: Sequence[str] = ()) -> str:
+def form(space: Space[object], names: Sequence[str] = ()) -> str:
     """How an action is written, for instructions and refusals."""
     listed = choices(space, names)
     match space:
@@ -104,17 +104,10 @@ def form(space: Space[Any], names: Sequence[str] = ()) -> str:
     return "text"
 
 
-_KNOWN = (
-    spaces.Discrete,
-    spaces.Box,
-    spaces.MultiDiscrete,
-    spaces.MultiBinary,
-    spaces.Text,
-    agentrl.UnicodeText,
-)
+_KNOWN = (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Text, agentrl.UnicodeText)
 
 
-def _build(space: Space[Any], data: Any) -> Any:
+def _build(space: Space[object], data: Any) -> object:
     match space:
         case spaces.Dict():
             if set(data) != set(space.spaces):
@@ -136,7 +129,7 @@ def _build(space: Space[Any], data: Any) -> Any:
     return data
 
 
-def _ranges(space: Space[Any]) -> list[range] | None:
+def _ranges(space: Space[object]) -> list[range] | None:
     match space:
         case spaces.MultiBinary():
             return [range(2)] * math.prod(space.shape) if len(space.shape) == 1 else None

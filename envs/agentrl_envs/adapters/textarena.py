@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import agentrl
@@ -15,7 +16,7 @@ SEEDS = 2**30
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("textarena", TextArena)
 
 

@@ -7,8 +7,7 @@ import decimal
 import importlib
 import inspect
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from agentrl import ToolCall
 from agentrl_envs.bfcl.data import Entry, module_of
@@ -23,7 +22,7 @@ class Backend:
     """One object of every involved class, as the task sets it up."""
 
     def __init__(self, entry: Entry) -> None:
-        self._objects: dict[str, Any] = {}
+        self._objects: dict[str, object] = {}
         for name in entry.classes:
             made = getattr(importlib.import_module(module_of(name)), name)()
             if name != _STATELESS:
@@ -47,10 +46,10 @@ class Backend:
         """Whether every public attribute of every object equals the other's."""
         return all(_same(mine, other._objects[name]) for name, mine in self._objects.items())
 
-    def _method(self, name: str) -> Any:
+    def _method(self, name: str) -> Callable[..., object]:
         if not name.startswith("_"):
             for made in reversed(self._objects.values()):  # of two classes with one function the later counts
-                method = getattr(made, name, None)
+                method: Callable[..., object] | None = getattr(made, name, None)
                 if inspect.ismethod(method):
                     return method
         raise NameError(f"name {name!r} is not defined")
@@ -63,7 +62,7 @@ def _check_effort(call: ToolCall) -> None:
         raise ValueError(f"{_GREEDY[call.name]} may be at most {_GREEDY_LIMIT}")
 
 
-def _written(result: Any) -> str:
+def _written(result: object) -> str:
     if isinstance(result, str):
         return result
     if isinstance(result, dict):
@@ -74,5 +73,5 @@ def _written(result: Any) -> str:
     return str(result)
 
 
-def _same(mine: Any, other: Any) -> bool:
+def _same(mine: object, other: object) -> bool:
     return all(getattr(mine, name) == value for name, value in vars(other).items() if not name.startswith("_"))

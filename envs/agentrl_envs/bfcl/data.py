@@ -44,7 +44,7 @@ class Entry:
     held_back: Mapping[int, tuple[str, ...]]
     long_context: bool
 
-    def __deepcopy__(self, memo: Any) -> Entry:
+    def __deepcopy__(self, memo: object) -> Entry:
         return self  # never changed, so snapshots share it
 
     @property
@@ -111,7 +111,7 @@ def _folder() -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-def _json_schema(value: Any) -> Any:
+def _json_schema(value: object) -> object:
     if isinstance(value, list):
         return [_json_schema(item) for item in value]
     if not isinstance(value, dict):

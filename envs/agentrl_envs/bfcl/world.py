@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import agentrl
 from agentrl import Scene, Task, ToolAction, ToolCall
@@ -53,7 +52,7 @@ class BFCL(agentrl.ToolEnvironment):
         return self._shown(Scene(entry.users[0], hidden={"gold_calls": gold}))
 
     @property
-    def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
+    def tool_schemas(self) -> tuple[Mapping[str, object], ...]:
         """The functions offered at this turn."""
         if not hasattr(self, "_entry"):
             return ()

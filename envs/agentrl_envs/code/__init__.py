@@ -1,10 +1,10 @@
 """Code: write a program, run it, read the failure, repair it; judged by tests out of its reach."""
 
-from typing import Any
+from collections.abc import Callable
 
 import agentrl
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("code", "agentrl_envs.code.world:Code")

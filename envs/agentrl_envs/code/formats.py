@@ -10,7 +10,7 @@ import json
 import pickle
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from agentrl_envs.code.problems import Call, Problem, Program, Script, Test
 
@@ -78,7 +78,7 @@ def livecodebench(record: Mapping[str, Any]) -> Problem:
 _IMPORTS = "from typing import *\nimport collections, functools, heapq, itertools, math, bisect, string, sys, re\n"
 
 
-def _cases(data: Any) -> list[Mapping[str, Any]]:
+def _cases(data: str | Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """JSON, or JSON in a pickled text in zlib in base64, as the originals keep private tests."""
     if not isinstance(data, str):
         return list(data)
@@ -92,11 +92,11 @@ def _cases(data: Any) -> list[Mapping[str, Any]]:
 class _TextOnly(pickle.Unpickler):
     """Reads a pickled text; a file that wants anything imported is refused."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> NoReturn:
         raise ValueError(f"the private tests want {module}.{name}, and are not read: only plain text is")
 
 
-def _case(case: Mapping[str, Any], is_function: bool) -> Test:
+def _case(case: Mapping[str, str], is_function: bool) -> Test:
     if not is_function:
         return Program(case["input"], case["output"])
     arguments = tuple(json.loads(line) for line in case["input"].split("\n") if line.strip())

@@ -6,8 +6,7 @@ import copy
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -97,13 +96,13 @@ def _program(name: str, sketch: Sketch, calls: tuple[Call, ...]) -> Problem:
     return Problem(name, statement, "", tests[:SHOWN], tests[SHOWN:], gold)
 
 
-def _keyed(value: Any) -> Any:
+def _keyed(value: object) -> object:
     """As JSON reads it back: keys are text."""
     return json.loads(json.dumps(value))
 
 
-def solution(gold: str, entry: str) -> Any:
+def solution(gold: str, entry: str) -> Callable[..., object]:
     """The function of one of our own solutions; nothing that an agent wrote ever gets here."""
-    names: dict[str, Any] = {}
+    names: dict[str, Callable[..., object]] = {}
     exec(compile(gold, "gold.py", "exec"), names)
     return names[entry]

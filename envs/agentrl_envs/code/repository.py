@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from agentrl import DataError, EnvironmentFault, Sandbox, scoring
@@ -117,7 +118,7 @@ def touched(patch: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in found if path != "/dev/null"))
 
 
-def _lay_out(clean: Sandbox, repository: Repository, taken: Any, name: str) -> None:
+def _lay_out(clean: Sandbox, repository: Repository, taken: Mapping[str, bytes], name: str) -> None:
     """The agent's files, but what the tests touch as it was, and then the tests."""
     tests = touched(repository.tests)
     ours = {path: data for path, data in repository.files.items() if path in tests}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,6 @@ def read_folder(folder: str) -> tuple[Mapping[str, bytes], frozenset[str]]:
     return files, frozenset(executable)
 
 
-def _names(data: Any) -> tuple[str, ...]:
+def _names(data: str | Sequence[str]) -> tuple[str, ...]:
     """A list, or one as JSON text."""
     return tuple(json.loads(data) if isinstance(data, str) else data)

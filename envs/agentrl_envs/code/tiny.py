@@ -6,9 +6,8 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -108,15 +107,15 @@ def _calls(template: Template) -> tuple[Call, ...]:
     return tuple(chosen)
 
 
-def _answer(solve: Any, arguments: Sequence[Any]) -> Any:
+def _answer(solve: Callable[..., object], arguments: Sequence[object]) -> object:
     try:
         return solve(*[list(x) if isinstance(x, list) else x for x in arguments])
     except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         return type(error)
 
 
-def _draw(inputs: str, random: np.random.Generator) -> tuple[Any, ...]:
-    def one(kind: str) -> Any:
+def _draw(inputs: str, random: np.random.Generator) -> tuple[object, ...]:
+    def one(kind: str) -> object:
         if kind == "l":
             return [int(x) for x in random.integers(1, 10, size=3)]
         if kind == "w":

@@ -33,7 +33,7 @@ class Sandboxes:
 
     def __init__(self, provider: Callable[[], SandboxProvider], spec: SandboxSpec) -> None:
         self._provider, self._spec = provider, spec
-        self.grade: Mapping[str, Any] | None = None
+        self.grade: Mapping[str, object] | None = None
         self._own: Sandbox | None = None
         self._since_s = 0.0
 
@@ -223,9 +223,9 @@ def _one_line(solution: str, gold: str) -> str:
     return f"line {number}: {wanted[number - 1].strip()}"
 
 
-def _comparable(grade: Mapping[str, Any]) -> Mapping[str, Any]:
+def _comparable(grade: Mapping[str, object]) -> Mapping[str, object]:
     """The grade without the number of the uid on the host, which differs from process to process."""
-    found = copy.deepcopy(dict(grade))
-    if isinstance(found.get("uid"), dict):
-        found["uid"].pop("host", None)
+    found, uid = copy.deepcopy(dict(grade)), grade.get("uid")
+    if isinstance(uid, dict):
+        found["uid"] = {name: value for name, value in uid.items() if name != "host"}
     return found

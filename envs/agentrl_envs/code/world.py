@@ -69,7 +69,8 @@ class Code(agentrl.TextWorld):
         admissible: bool = True,
     ) -> None:
         """`max_turns`: 8, in the tiny preset 5. `timeout_s` is for one test or run, `grading_s` for all tests together."""
-        _check(max_turns, partial, mistakes, timeout_s, grading_s, shown)
+        shares, seconds = {"partial": partial, "mistakes": mistakes}, {"timeout_s": timeout_s, "grading_s": grading_s}
+        _check(max_turns, shown, shares, seconds)
         if preset == "tiny" and (files or language != "python" or command):
             raise ConfigError("the preset 'tiny' is generated Python; omit `files`, `language` and `command`")
         self._language = language_of(language, command, file, timeout_s, grading_s)
@@ -191,7 +192,7 @@ class Code(agentrl.TextWorld):
             return ""
 
     def _scene(self, observation: str, invalid: str, rewards: Mapping[str, float]) -> Scene:
-        info: dict[str, Any] = {}
+        info: dict[str, object] = {}
         if self._ran and self._sandboxes.grade is not None:
             info["sandbox"] = self._sandboxes.grade
         if self._trials:
@@ -244,15 +245,13 @@ def _provider(sandbox: SandboxProvider | Callable[[], SandboxProvider] | None) -
     return found
 
 
-def _check(
-    max_turns: int | None, partial: float, mistakes: float, timeout_s: float, grading_s: float, shown: int
-) -> None:
+def _check(max_turns: int | None, shown: int, shares: Mapping[str, float], seconds: Mapping[str, float]) -> None:
     if max_turns is not None and max_turns < 1:
         raise ConfigError(f"max_turns = {max_turns}: give at least 1")
-    for name, value in (("partial", partial), ("mistakes", mistakes)):
+    for name, value in shares.items():
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} = {value}: give a number from 0 to 1")
-    for name, value in (("timeout_s", timeout_s), ("grading_s", grading_s)):
+    for name, value in seconds.items():
         if not 0 < value < np.inf:
             raise ConfigError(f"{name} = {value}: give a number of seconds above 0")
     if shown < 0:

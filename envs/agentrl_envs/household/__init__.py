@@ -1,10 +1,10 @@
 """Household: a text world of rooms, receptacles and chores, faithful to ALFWorld."""
 
-from typing import Any
+from collections.abc import Callable
 
 import agentrl
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("household", "agentrl_envs.household.world:Household")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 TaskType = Literal[
     "pick_and_place_simple",
@@ -21,23 +21,10 @@ TaskType = Literal[
 ]
 RoomKind = Literal["kitchen", "livingroom", "bedroom", "bathroom"]
 
-PICK: TaskType = "pick_and_place_simple"
-LOOK: TaskType = "look_at_obj_in_light"
-CLEAN: TaskType = "pick_clean_then_place_in_recep"
-HEAT: TaskType = "pick_heat_then_place_in_recep"
-COOL: TaskType = "pick_cool_then_place_in_recep"
-TWO: TaskType = "pick_two_obj_and_place"
-TASK_TYPES: tuple[TaskType, ...] = (PICK, LOOK, CLEAN, HEAT, COOL, TWO)
+TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+PICK, LOOK, CLEAN, HEAT, COOL, TWO = TASK_TYPES
 
 ROOM_WEIGHTS: dict[RoomKind, float] = {"kitchen": 0.5, "livingroom": 0.2, "bedroom": 0.15, "bathroom": 0.15}
-ROOMS_OF_TASK: dict[TaskType, tuple[RoomKind, ...]] = {
-    PICK: ("kitchen", "livingroom", "bedroom", "bathroom"),
-    LOOK: ("livingroom", "bedroom"),
-    CLEAN: ("kitchen", "bathroom"),
-    HEAT: ("kitchen",),
-    COOL: ("kitchen",),
-    TWO: ("kitchen", "livingroom", "bedroom", "bathroom"),
-}
 
 
 class Chore(NamedTuple):
@@ -54,28 +41,6 @@ CHORES: dict[TaskType, Chore] = {
     COOL: Chore("cool", "fridge", "cooled"),
 }
 APPLIANCES: dict[str, str] = {chore.verb: chore.appliance for chore in CHORES.values()}
-WORDINGS: dict[TaskType, tuple[str, str]] = {
-    PICK: ("put a {object} in {receptacle}", "put some {object} on {receptacle}"),
-    LOOK: ("look at {object} under the {lamp}", "examine the {object} with the {lamp}"),
-    CLEAN: ("put a clean {object} in {receptacle}", "clean some {object} and put it in {receptacle}"),
-    HEAT: ("put a hot {object} in {receptacle}", "heat some {object} and put it in {receptacle}"),
-    COOL: ("put a cool {object} in {receptacle}", "cool some {object} and put it in {receptacle}"),
-    TWO: ("put two {object} in {receptacle}", "find two {object} and put them in {receptacle}"),
-}
-
-OPENABLE = frozenset({"box", "cabinet", "drawer", "fridge", "microwave", "safe"})
-LAMPS = ("desklamp", "floorlamp")
-KNIVES = frozenset({"butterknife", "knife"})
-SLICEABLE = frozenset({"apple", "bread", "egg", "lettuce", "potato", "tomato"})
-CHANGEABLE: dict[str, frozenset[str]] = {
-    verb: frozenset(objects.split())
-    for verb, objects in {
-        "heat": "apple bread cup egg mug plate potato tomato",
-        "cool": "apple bowl bread cup egg lettuce mug pan plate pot potato tomato winebottle",
-        "clean": "apple bowl butterknife cloth cup dishsponge egg fork kettle knife ladle lettuce mug pan plate pot "
-        "potato soapbar spatula spoon tomato",
-    }.items()
-}
 
 
 class Count(NamedTuple):
@@ -95,6 +60,11 @@ def _types(words: str) -> frozenset[str]:
     return frozenset(itertools.chain(*named))
 
 
+OPENABLE, KNIVES, SLICEABLE = (_types(_TABLES["kinds"][name]) for name in ("openable", "knives", "sliceable"))
+LAMPS = ("desklamp", "floorlamp")
+CHANGEABLE = {verb: _types(objects) for verb, objects in _TABLES["changeable"].items()}
+ROOMS_OF_TASK = {task: tuple(_TABLES["tasks"][task]["rooms"].split()) for task in TASK_TYPES}
+WORDINGS = {task: tuple(_TABLES["tasks"][task]["wordings"]) for task in TASK_TYPES}
 HOLDS = {receptacle: _types(objects) for receptacle, objects in _TABLES["holds"].items()}
 LIKELY = {thing: _types(receptacles) for thing, receptacles in _TABLES["likely"].items()}
 OBJECTS: dict[RoomKind, tuple[str, ...]] = {kind: tuple(names.split()) for kind, names in _TABLES["objects"].items()}

@@ -9,17 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from agentrl_envs.household import texts
-from agentrl_envs.household.catalogue import (
-    APPLIANCES,
-    CHANGEABLE,
-    CHORES,
-    HOLDS,
-    KNIVES,
-    LAMPS,
-    LOOK,
-    SLICEABLE,
-    TWO,
-)
+from agentrl_envs.household.catalogue import APPLIANCES, CHANGEABLE, CHORES, HOLDS, KNIVES, LAMPS, LOOK, SLICEABLE, TWO
 from agentrl_envs.household.commands import reading
 from agentrl_envs.household.game import Game
 

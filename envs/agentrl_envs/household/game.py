@@ -35,7 +35,7 @@ class Layout:
     homes: tuple[tuple[int, ...], ...]  # per object type, receptacles in which it is usually found
     lamps: tuple[tuple[str, int], ...]  # type, receptacle
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickled without what can be computed again."""
         return Layout, (self.kind, self.receptacles, self.objects, self.homes, self.lamps)
 
@@ -71,7 +71,7 @@ class Game:
     goal: Goal
     key: str
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickled without what can be computed again."""
         return Game, (self.layout, self.objects, self.start, self.goal, self.key)
 
@@ -109,6 +109,6 @@ class Game:
         return {}
 
     @functools.cached_property
-    def choices(self) -> dict[tuple[Any, ...], tuple[str, ...]]:
+    def choices(self) -> dict[tuple[object, ...], tuple[str, ...]]:
         """Lists of admissible commands, kept by the engine."""
         return {}

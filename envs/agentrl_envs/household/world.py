@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import agentrl
 from agentrl import Scene
 from agentrl_envs.household import texts
 from agentrl_envs.household.admissible import admissible
 from agentrl_envs.household.catalogue import OBJECTS, ROOM_WEIGHTS, TASK_TYPES, RoomKind, TaskType
-from agentrl_envs.household.engine import Machine
+from agentrl_envs.household.engine import Machine, State
 from agentrl_envs.household.expert import EVERYTHING, expert_action
+from agentrl_envs.household.game import Game
 from agentrl_envs.household.generate import Recipe, game, site
 from agentrl_envs.household.reasons import why
 
@@ -73,10 +74,10 @@ class Household(agentrl.TextWorld):
         machine = self.machine
         return "look" if machine.won else expert_action(machine, EVERYTHING if self._oracle else machine.seen)
 
-    def state(self) -> object:
+    def state(self) -> tuple[Game, State]:
         return self.machine.game, self.machine.state()
 
-    def load(self, state: Any) -> None:
+    def load(self, state: tuple[Game, State]) -> None:
         game, played = state
         if not hasattr(self, "machine") or self.machine.game is not game:
             self.machine = Machine(game)
@@ -102,17 +103,10 @@ class Household(agentrl.TextWorld):
 
 def _check(recipe: Recipe, max_turns: int) -> None:
     """Raises ConfigError with what to change."""
-    for name, (least, most), smallest in (
-        ("receptacles", recipe.receptacles, 1),
-        ("object_types", recipe.object_types, 1),
-        ("copies", recipe.copies, 1),
-        ("layouts", (recipe.layouts, recipe.layouts), 1),
-        ("max_turns", (max_turns, max_turns), 1),
-    ):
-        if not smallest <= least <= most:
-            raise agentrl.ConfigError(
-                f"{name} = {(least, most)}: give a range from at least {smallest}, smaller end first"
-            )
+    ranges = {name: getattr(recipe, name) for name in ("receptacles", "object_types", "copies")}
+    for name, (least, most) in (ranges | {"layouts": (recipe.layouts,) * 2, "max_turns": (max_turns,) * 2}).items():
+        if not 1 <= least <= most:
+            raise agentrl.ConfigError(f"{name} = {(least, most)}: give a range from at least 1, smaller end first")
     known = sorted({thing for things in OBJECTS.values() for thing in things})
     for thing in recipe.objects:
         if thing not in known:

@@ -1,10 +1,10 @@
 """Search: questions that are answered by searching a corpus over several turns, in the style of Search-R1."""
 
-from typing import Any
+from collections.abc import Callable
 
 import agentrl
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("search", "agentrl_envs.search.world:Search")

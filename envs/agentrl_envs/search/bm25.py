@@ -6,41 +6,20 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import agentrl
 from agentrl_envs.cache import cache_folder, filled
+from agentrl_envs.fulltext import Index
 from agentrl_envs.search.corpus import Corpus, Hit
-
-try:
-    import bm25s  # noqa: F401
-    import Stemmer  # noqa: F401
-except ImportError as error:  # optional: the extra `search`
-    raise agentrl.ConfigError(
-        f"the search world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install bm25s pystemmer"
-    ) from None
-
-from agentrl_envs.webshop.search import Index as WithoutScores
 
 LARGE = 50_000_000  # bytes of a corpus file from which its index is kept on disk
 _FORMAT = 1  # of the cache; a change makes old folders unused
 _QUERIES = 4096  # results kept
 
 
-class Index(WithoutScores):
-    """The webshop's index, whose scores are asked for too."""
-
-    def best_scored(self, query: str, count: int) -> tuple[Any, Any]:
-        """int32 and float32 [≤ count], document numbers and their scores, best first."""
-        found = self.best(query, count)
-        scores = self._scorer.get_scores_from_ids(self._analyzer.look_up(query)) if len(found) else found
-        return found, scores[found]
-
-
 class BM25:
     """A retriever. It keeps the results of recent queries: the members of a group ask much the same."""
 
-    def __init__(self, corpus: Corpus, index: Any) -> None:
+    def __init__(self, corpus: Corpus, index: Index) -> None:
         self._corpus, self._index = corpus, index
         self._found = functools.lru_cache(maxsize=_QUERIES)(self._find)
 
@@ -60,11 +39,11 @@ class BM25:
         return tuple(Hit(hit.id, hit.contents, float(score)) for hit, score in zip(hits, scores, strict=True))
 
 
-def _built(corpus: Corpus) -> Any:
+def _built(corpus: Corpus) -> Index:
     return Index.build(corpus[number].contents for number in range(len(corpus)))
 
 
-def _kept(corpus: Corpus, file: Path, cache: Path | None) -> Any:
+def _kept(corpus: Corpus, file: Path, cache: Path | None) -> Index:
     """Map the cache; build it first if there is none."""
     status = file.stat()
     name = f"{_FORMAT}|{file.resolve()}|{status.st_size}|{status.st_mtime_ns}"

@@ -7,7 +7,7 @@ import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -46,26 +46,15 @@ class Retriever(Protocol):
         ...
 
 
-class Shelf:
-    """A corpus in memory."""
-
-    def __init__(self, documents: Sequence[Hit]) -> None:
-        self._documents = documents
-
-    def __len__(self) -> int:
-        return len(self._documents)
-
-    def __getitem__(self, number: int) -> Hit:
-        return self._documents[number]
-
-
 class JsonLines:
     """A corpus in a JSONL file, which stays on disk: one object a line, `id` and `contents` (or `title` and `text`)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with path.open("rb") as file:
-            self._bytes: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+            self._bytes: mmap.mmap | bytes = (
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+            )
         self._starts = np.fromiter(_line_starts(self._bytes), np.int64)
 
     def __len__(self) -> int:
@@ -115,7 +104,7 @@ def open_corpus(path: Path) -> Corpus:
     return corpus
 
 
-def _line_starts(content: Any) -> Iterator[int]:
+def _line_starts(content: mmap.mmap | bytes) -> Iterator[int]:
     start, size = 0, len(content)
     while start < size:
         end = content.find(b"\n", start)
@@ -125,7 +114,7 @@ def _line_starts(content: Any) -> Iterator[int]:
         start = end + 1
 
 
-def _document(record: Any, path: Path, number: int) -> Hit:
+def _document(record: object, path: Path, number: int) -> Hit:
     if isinstance(record, Mapping):
         contents = record.get("contents")
         if contents is None and isinstance(record.get("text"), str):

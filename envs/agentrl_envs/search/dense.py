@@ -8,16 +8,16 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 import agentrl
 from agentrl_envs.search.corpus import Corpus, Hit
 
 Vectors: TypeAlias = NDArray[np.float32]
-Encoder: TypeAlias = Callable[[Sequence[str], bool], Any]
+Encoder: TypeAlias = Callable[[Sequence[str], bool], ArrayLike]
 """Texts, and whether they are queries (not documents), to an array [B, D] of floats."""
 
 HASHED_WIDTH = 1024
@@ -29,7 +29,7 @@ _WORD = re.compile(r"\w+")
 class Dense:
     """A retriever over `embeddings` float [N, D], which may be mapped from disk."""
 
-    def __init__(self, corpus: Corpus, embeddings: NDArray[Any], encoder: Encoder) -> None:
+    def __init__(self, corpus: Corpus, embeddings: NDArray[np.floating], encoder: Encoder) -> None:
         if embeddings.ndim != 2 or len(embeddings) != len(corpus):
             raise agentrl.DataError(
                 f"embeddings of shape {embeddings.shape} do not belong to a corpus of {len(corpus)} documents: "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import agentrl
 from agentrl_envs.records import read_records
@@ -31,7 +30,7 @@ def questions(path: Path) -> list[Asked]:
     return found
 
 
-def _asked(record: Any, path: Path, number: int) -> Asked:
+def _asked(record: object, path: Path, number: int) -> Asked:
     if isinstance(record, Mapping):
         text, answers = record.get("question"), _answers(record)
         if isinstance(text, str) and text.strip() and answers:
@@ -41,7 +40,7 @@ def _asked(record: Any, path: Path, number: int) -> Asked:
     )
 
 
-def _answers(record: Mapping[str, Any]) -> list[str]:
+def _answers(record: Mapping[str, object]) -> list[str]:
     for name in ("golden_answers", "answers", "answer"):
         if record.get(name) is not None:
             return _texts(record[name])
@@ -50,7 +49,7 @@ def _answers(record: Mapping[str, Any]) -> list[str]:
     return _texts(truth.get("target") if isinstance(truth, Mapping) else truth)
 
 
-def _texts(value: Any) -> list[str]:
+def _texts(value: object) -> list[str]:
     values = value if isinstance(value, list) else [value]
     return [item for item in values if isinstance(item, str)]
 

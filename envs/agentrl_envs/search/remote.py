@@ -47,21 +47,16 @@ class Remote:
     def close(self) -> None:
         self._client.close()
 
-    def _post(self, payload: Mapping[str, Any]) -> Any:
-        tries = stamina.retry_context(
+    def _post(self, payload: Mapping[str, object]) -> object:
+        asking = stamina.retry(
             on=(httpx.TransportError, _Busy),
             attempts=self._retries + 1,
             timeout=None,
             wait_initial=_PAUSE_S,
             wait_jitter=_PAUSE_S,
-        )
+        )(self._ask)
         try:
-            for attempt in tries:
-                with attempt:
-                    response = self._client.post(self._url, json=payload)
-                    if response.status_code in _AGAIN:
-                        raise _Busy(f"status {response.status_code}: {response.text[:200]}")
-                    return response.raise_for_status().json()
+            return asking(payload)
         except (httpx.TransportError, _Busy) as error:
             raise agentrl.EnvironmentFault(
                 f"{self._url} gave no answer to {self._retries + 1} tries ({type(error).__name__}: {error}). Is the "
@@ -70,11 +65,18 @@ class Remote:
         except (httpx.HTTPStatusError, ValueError) as error:
             raise agentrl.EnvironmentFault(f"{self._url} refused a search: {error}") from error
 
-    def _hit(self, entry: Any) -> Hit:
-        document = entry.get("document", entry) if isinstance(entry, Mapping) else None
+    def _ask(self, payload: Mapping[str, object]) -> object:
+        response = self._client.post(self._url, json=payload)
+        if response.status_code in _AGAIN:
+            raise _Busy(f"status {response.status_code}: {response.text[:200]}")
+        return response.raise_for_status().json()
+
+    def _hit(self, entry: object) -> Hit:
+        found: Mapping[str, Any] = entry if isinstance(entry, Mapping) else {}
+        document = found.get("document", found)
         if not isinstance(document, Mapping) or not isinstance(document.get("contents"), str):
             raise agentrl.EnvironmentFault(f'{self._url} gave a document without "contents": {str(entry)[:200]!r}')
-        score = entry.get("score")
+        score = found.get("score")
         if not isinstance(score, int | float | None):
             raise agentrl.EnvironmentFault(f"{self._url} gave the score {str(score)[:200]!r}; a number was expected")
         contents = document["contents"].encode("utf-8", "replace").decode()

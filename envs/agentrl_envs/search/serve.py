@@ -11,7 +11,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -68,7 +67,7 @@ def app(retriever: Retriever, top_k: int = 3) -> Starlette:
         except agentrl.AgentRLError as error:
             return JSONResponse({"detail": str(error)}, 500)
         documents = [[({"id": hit.id, "contents": hit.contents}, hit.score) for hit in hits] for hits in found]
-        wrapped: Any = [[{"document": document, "score": score} for document, score in hits] for hits in documents]
+        wrapped = [[{"document": document, "score": score} for document, score in hits] for hits in documents]
         plain = [[document for document, _ in hits] for hits in documents]
         return JSONResponse({"result": wrapped if scores else plain})
 

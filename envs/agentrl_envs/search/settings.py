@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import agentrl
 from agentrl_envs.cache import shared
-from agentrl_envs.search.corpus import Retriever, Shelf, open_corpus
+from agentrl_envs.search.corpus import Corpus, Retriever, open_corpus
 from agentrl_envs.search.dense import Dense
 from agentrl_envs.search.knowledge import Preset, knowledge
 from agentrl_envs.search.questions import MOST_HOPS, Generated, Loaded, Questions
@@ -81,10 +81,9 @@ def open_retriever(library: Library) -> Retriever:
         from agentrl_envs.search.remote import Remote  # here, since its libraries are slow to import
 
         return Remote(library.url, library.timeout_s)
+    corpus: Corpus = knowledge(library.preset, library.seed).documents
     if library.corpus is not None:
         corpus = open_corpus(library.corpus)
-    else:
-        corpus = Shelf(knowledge(library.preset, library.seed).documents)
     if library.kind == "dense":
         return Dense.over(corpus, library.embeddings, library.encoder)
     from agentrl_envs.search.bm25 import BM25

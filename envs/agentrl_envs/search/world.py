@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, cast
 
 import agentrl
 from agentrl import ConfigError, Scene
@@ -15,10 +15,7 @@ from agentrl_envs.search.knowledge import Preset
 from agentrl_envs.search.questions import Generated, Question
 from agentrl_envs.search.settings import Kind, Library, Quiz, open_questions, open_retriever
 
-Info: TypeAlias = dict[str, Any]
-
 LONGEST_QUERY = 2000  # characters
-_NO_SCORES = {"exact_match": 0.0, "f1": 0.0}
 _INSTRUCTIONS = (
     "Answer the question. Whenever you get new information, reason about it first inside <think> and </think>. If you "
     "lack knowledge, write <search> query </search>: what a search engine finds comes back between <information> and "
@@ -37,7 +34,6 @@ class _Play:
     seen: tuple[tuple[str, str], ...] = ()  # their ids and titles
     cited: tuple[str, ...] = ()  # ids of those whose title a later completion holds
     evidence: bool = False  # whether a golden answer was in one of them
-    answer: str | None = None
 
 
 class Search(agentrl.TextWorld):
@@ -104,7 +100,16 @@ class Search(agentrl.TextWorld):
         self._quiz = Quiz.of(preset, seed, hops, (questions or {}).items())
         sizes = self.sizes(preset, max_searches=max_searches, top_k=top_k)
         self._searches, self._top_k = sizes["max_searches"], sizes["top_k"]
-        _check_numbers(self._searches, self._top_k, 0 if questions else self._quiz.hops[1])
+        needed = 0 if questions else self._quiz.hops[1]
+        if self._searches < 0 or self._top_k < 1:
+            raise ConfigError(
+                f"max_searches = {self._searches}, top_k = {self._top_k}: allowed are numbers from 0 and from 1"
+            )
+        if self._searches < needed:
+            raise ConfigError(
+                f"max_searches = {self._searches} is too few for questions of {needed} hops: allow {needed}, or set "
+                f"hops = [1, {self._searches or 1}]"
+            )
         self._preset, self.reward_name, self._anchor_is_state = preset, reward, anchor == "state"
         self._longest = document_chars
         self.max_turns = self._searches + 1
@@ -126,10 +131,10 @@ class Search(agentrl.TextWorld):
         """Search or answer. Raises EnvironmentFault where a remote retriever fails."""
         play, said = self._play, tags.read(action)
         if said.kind == "answer":
-            self._play = replace(self._cite(action), answer=said.text)
-            return self._answered()
+            self._play = self._cite(action)
+            return self._over(said.text)
         if play.rounds == self._searches:
-            return self._over("", "this was the last round: only an answer counts")
+            return self._over(None, "this was the last round: only an answer counts")
         invalid = _refused(said)
         call = {"name": "search", "arguments": {"query": said.text}, "error": invalid}
         if invalid:
@@ -162,7 +167,7 @@ class Search(agentrl.TextWorld):
     def state(self) -> object:
         return self._play
 
-    def load(self, state: Any) -> None:
+    def load(self, state: _Play) -> None:
         self._play = state
 
     def _cite(self, completion: str) -> _Play:
@@ -171,18 +176,21 @@ class Search(agentrl.TextWorld):
         named = (document for document, title in self._play.seen if title.casefold() in text)
         return replace(self._play, cited=tuple(dict.fromkeys((*self._play.cited, *named))))
 
-    def _answered(self) -> Scene:
-        play = self._play
-        answer, golden = play.answer or "", play.question.answers
-        scores = {"exact_match": score.exact_match(answer, golden), "f1": score.f1(answer, golden)}
-        scene = self._over(answer, "", scores)
-        return scene.replace(reward=scores[self.reward_name], done=True, success=scores["exact_match"] == 1.0)
+    def _over(self, answer: str | None, invalid: str = "") -> Scene:
+        golden = self._play.question.answers
+        scores = {"exact_match": 0.0, "f1": 0.0}
+        if answer is not None:
+            scores = {"exact_match": score.exact_match(answer, golden), "f1": score.f1(answer, golden)}
+        return self._scene("", invalid, over=True).replace(
+            reward=scores[self.reward_name],
+            done=answer is not None,
+            success=scores["exact_match"] == 1.0,
+            info={**scores, "answer": answer or "", "golden_answers": list(golden)},
+        )
 
-    def _over(self, answer: str, invalid: str, scores: Mapping[str, float] = _NO_SCORES) -> Scene:
-        told = {**scores, "answer": answer, "golden_answers": list(self._play.question.answers)}
-        return self._scene("", invalid, over=True).replace(info=told)
-
-    def _scene(self, observation: str, invalid: str = "", calls: Sequence[Info] = (), over: bool = False) -> Scene:
+    def _scene(
+        self, observation: str, invalid: str = "", calls: Sequence[Mapping[str, object]] = (), over: bool = False
+    ) -> Scene:
         play = self._play
         return Scene(
             observation,
@@ -232,13 +240,3 @@ def _holds_one(hits: Sequence[Hit], answers: Sequence[str]) -> bool:
     shown = [f" {score.normalise(hit.contents)} " for hit in hits]
     wanted = [f" {score.normalise(answer)} " for answer in answers]
     return any(answer in text for text in shown for answer in wanted if answer.strip())
-
-
-def _check_numbers(searches: int, top_k: int, hops: int) -> None:
-    """Raises ConfigError with what to change."""
-    if searches < 0 or top_k < 1:
-        raise ConfigError(f"max_searches = {searches}, top_k = {top_k}: allowed are numbers from 0 and from 1")
-    if searches < hops:
-        raise ConfigError(
-            f"max_searches = {searches} is too few for questions of {hops} hops: allow {hops}, or set hops = [1, {searches or 1}]"
-        )

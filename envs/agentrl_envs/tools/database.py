@@ -55,32 +55,32 @@ class Database:
         for table, columns in TABLES.items():
             self._connection.execute(f"CREATE TABLE {table} ({columns})")
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         return Database, (self.serialize(), self.touched)
 
     def serialize(self) -> bytes:
         return self._connection.serialize()
 
-    def rows(self, query: str, *values: Any) -> list[Row]:
+    def rows(self, query: str, *values: Value | None) -> list[Row]:
         """What a query finds, in its order."""
         cursor = self._connection.execute(query, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def row(self, query: str, *values: Any) -> Row | None:
+    def row(self, query: str, *values: Value | None) -> Row | None:
         """The first thing a query finds."""
         return next(iter(self.rows(query, *values)), None)
 
-    def value(self, query: str, *values: Any) -> Any:
+    def value(self, query: str, *values: Value | None) -> Any:
         """The first column of the first thing a query finds."""
         return self._connection.execute(query, values).fetchone()[0]
 
-    def change(self, statement: str, *values: Any) -> None:
+    def change(self, statement: str, *values: Value | None) -> None:
         if statement.startswith("UPDATE "):
             self.touched.add(statement.split(" ", 2)[1])
         self._connection.execute(statement, values)
 
-    def insert(self, table: str, *rows: Iterable[Any]) -> None:
+    def insert(self, table: str, *rows: Iterable[Value]) -> None:
         self.touched.add(table)
         marks = ", ".join("?" for _ in TABLES[table].split(","))
         self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", [tuple(row) for row in rows])
@@ -94,7 +94,7 @@ class Database:
         """How many rows this object has changed."""
         return self._connection.total_changes
 
-    def changed_since(self, content: bytes) -> frozenset[tuple[str, tuple[Any, ...]]]:
+    def changed_since(self, content: bytes) -> frozenset[tuple[str, tuple[Value, ...]]]:
         """The rows, each with its table, that are not as in the `content` this began with; no tool deletes any."""
         self._connection.execute("ATTACH ':memory:' AS earlier")
         self._connection.deserialize(content, name="earlier")
@@ -104,7 +104,7 @@ class Database:
         self._connection.execute("DETACH earlier")
         return changed
 
-    def holds(self, table: str, row: tuple[Any, ...]) -> bool:
+    def holds(self, table: str, row: tuple[Value, ...]) -> bool:
         """Whether a table has exactly this row."""
         key = TABLES[table].split(" ")[0]
         return bool(self._connection.execute(f"SELECT * FROM {table} WHERE {key} = ?", row[:1]).fetchone() == row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -108,7 +108,7 @@ class MemberTools:
             raise ToolError(f"there is no {column.removesuffix('_id')} {value[:60]!r}")
         return found
 
-    def _open(self, table: str, column: str, value: str, state: str = "open") -> dict[str, Any]:
+    def _open(self, table: str, column: str, value: str, state: str = "open") -> Row:
         """The same, for a row that must be in a state."""
         found = self._one(table, column, value)
         if found["state"] != state:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -201,7 +201,7 @@ def book(database: Database, member: Row, random: np.random.Generator) -> Reques
         return None
     day = rules.today(database) + dt.timedelta(days=int(random.integers(1, 16)))
     hour, people = int(random.integers(9, 18)), int(random.integers(2, 9))
-    where: dict[str, Any] = {"day": day.isoformat(), "hour": hour}
+    where: dict[str, object] = {"day": day.isoformat(), "hour": hour}
     free = "SELECT room_id FROM rooms WHERE branch_id = ? AND seats >= ? AND room_id NOT IN (SELECT room_id FROM bookings WHERE day = ? AND hour = ? AND state = 'open') ORDER BY seats, rowid"
     room = database.row(free, branch["branch_id"], people, day.isoformat(), hour)
     says = f"I need a room for {people} people at {branch['name']} on {day}, from {hour} to {hour + 1} o'clock."
@@ -232,7 +232,7 @@ def cancel_booking(database: Database, member: Row, random: np.random.Generator)
 
 
 def email(database: Database, member: Row, random: np.random.Generator) -> Request | None:
-    new = f"{str(member['name']).split()[1]}{int(random.integers(10, 99))}@new.example".lower()
+    new = f"{text(member, 'name').split()[1]}{int(random.integers(10, 99))}@new.example".lower()
     calls = (_call("update_email", member_id=member["member_id"], email=new),)
     says = f"I have a new email address, it is {new} from now on."
     return Request("email", says, calls, "I have noted your new address.", (), {"email": f"It is {new}"})
@@ -273,7 +273,7 @@ def _open_fines(database: Database, member: Row) -> list[Row]:
     return database.rows(query, member["member_id"])
 
 
-def _call(tool: str, /, **arguments: Any) -> ToolCall:
+def _call(tool: str, /, **arguments: object) -> ToolCall:
     return ToolCall(tool, arguments)
 
 

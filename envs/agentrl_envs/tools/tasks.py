@@ -6,13 +6,13 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from agentrl import ToolCall
 from agentrl_envs.tools import tiny
-from agentrl_envs.tools.database import Database, Row
+from agentrl_envs.tools.database import Database, Row, Value
 from agentrl_envs.tools.desk import Desk
 from agentrl_envs.tools.requests import AREAS, Request
 from agentrl_envs.tools.stock import FULL, TINY, library
@@ -52,14 +52,14 @@ class Job:
         return tuple(answers for request in self.requests for answers in request.answers)
 
     @property
-    def hidden(self) -> dict[str, Any]:
+    def hidden(self) -> dict[str, object]:
         """What judges and credits may know, and the agent may not."""
         gold = [{"name": call.name, "arguments": dict(call.arguments)} for call in self.gold]
         persona = {"known": dict(self.identity), "wishes": [request.says for request in self.requests]}
         return {"gold_calls": gold, "answers": self.answers, "persona": persona}
 
     @functools.cached_property
-    def goal(self) -> frozenset[tuple[str, tuple[Any, ...]]]:
+    def goal(self) -> frozenset[tuple[str, tuple[Value, ...]]]:
         """The rows, each with its table, that the gold calls make or change."""
         desk = Desk(Database(self.content))
         for call in self.gold:

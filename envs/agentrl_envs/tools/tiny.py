@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -56,11 +55,12 @@ def request(database: Database, member: Row, random: np.random.Generator) -> Req
     return Request("renew", f"Renew {title}.", (find, ToolCall("renew_loan", {"loan_id": loan_id})), DONE)
 
 
-def shortened(result: Any) -> Any:
+def shortened(result: object) -> object:
     """A tool's result with only what the tiny wishes need."""
     if isinstance(result, list):
         return [shortened(item) for item in result]
-    return {name: value for name, value in result.items() if name in _KEPT} or "ok"
+    kept = {name: value for name, value in result.items() if name in _KEPT} if isinstance(result, dict) else {}
+    return kept or "ok"
 
 
 def admissible(texts: Iterable[str]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class User(Protocol):
         """Their answer; None when they leave."""
         ...
 
-    def state(self) -> Any:
+    def state(self) -> object:
         """How far they are, in a value that nobody changes."""
         ...
 

@@ -46,7 +46,7 @@ class LibraryDesk(Desk):
         self.tools_offered = None if preset == "full" else tiny.TOOLS
 
     @property
-    def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
+    def tool_schemas(self) -> tuple[Mapping[str, object], ...]:
         """What the tools look like; empty in the tiny preset, whose prompts are to be short."""
         return super().tool_schemas if self._preset == "full" else ()
 
@@ -70,7 +70,7 @@ class LibraryDesk(Desk):
         self._texts.append(scene.observation)
         return self._shown(super().scored(scene)).replace(feedback=" ".join(self._broken))
 
-    def call(self, call: ToolCall) -> Any:
+    def call(self, call: ToolCall) -> object:
         arguments = self.arguments(call)
         before, limit = self.database.changes, None if self._preset == "full" else tiny.RENEWAL_LIMIT
         broken = rules.broken(self.database, call.name, arguments, limit)

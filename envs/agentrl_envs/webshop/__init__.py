@@ -1,10 +1,10 @@
 """WebShop: buy what an instruction asks for in a shop of text pages, faithful to WebShop (Yao et al. 2022)."""
 
-from typing import Any
+from collections.abc import Callable
 
 import agentrl
 
 
 @agentrl.hookimpl
-def register_environments(register: Any) -> None:
+def register_environments(register: Callable[[str, object], None]) -> None:
     register("webshop", "agentrl_envs.webshop.world:WebShop")

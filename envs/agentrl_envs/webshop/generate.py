@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from agentrl_envs.webshop.vocabulary import (
     ADJECTIVES,
@@ -14,11 +14,16 @@ from agentrl_envs.webshop.vocabulary import (
     MATERIALS,
     ONSETS,
     OPTIONS,
+    REQUESTS,
+    TINY_KINDS,
+    TINY_OPTIONS,
+    TINY_WORDS,
     Kind,
 )
 
 Style = Literal["full", "tiny"]
 Draw = Callable[[], float]
+Item = TypeVar("Item")
 
 LARGEST = 1_180_000
 TINY = 120  # every (kind, pair of properties) of the tiny shop once
@@ -26,15 +31,6 @@ TINY = 120  # every (kind, pair of properties) of the tiny shop once
 _INSTRUCTED = 0.42
 _ATTRIBUTE_COUNTS = {True: (2, 3, 3, 3, 4, 4, 4, 5, 5, 6, 8), False: (0, 1, 1, 1, 2, 2, 2, 2, 3, 4)}
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_REQUESTS = (
-    "i'm looking for a {thing}",
-    "i need a {thing}",
-    "i want to buy a {thing} for my sister",
-    "find me a {thing}",
-    "can you help me find a {thing}",
-    "i would like a {thing}",
-    "please get me a {thing}",
-)
 
 
 class Listing(NamedTuple):
@@ -172,7 +168,7 @@ def _human(noun: str, attributes: list[str], options: dict[str, list[str]], draw
     """A request in a person's words; it names some of the properties and some of the options."""
     wanted = attributes[: 1 + int(draw() * min(3, len(attributes)))]
     chosen = [_pick(values, draw) for values in options.values() if values and draw() < 0.7]
-    text = _pick(_REQUESTS, draw).format(thing=f"{wanted[0]} {noun}")
+    text = _pick(REQUESTS, draw).format(thing=f"{wanted[0]} {noun}")
     text += f" that has {' and '.join(wanted[1:])}" if wanted[1:] else ""
     text += f". it should come in {' and '.join(chosen)}" if chosen else ""
     return {"instruction": text + ".", "instruction_attributes": wanted, "instruction_options": chosen}
@@ -188,23 +184,11 @@ def _asin(index: int, seed: int) -> str:
     return "B0" + "".join(digits)
 
 
-def _pick(words: Any, draw: Draw) -> Any:
+def _pick(words: Sequence[Item], draw: Draw) -> Item:
     return words[int(draw() * len(words))]
 
 
-_TINY_KINDS = (
-    ("fashion", "shirts", "shirt", "Clothing › Men › Shirts"),
-    ("fashion", "socks", "socks", "Clothing › Women › Socks"),
-    ("garden", "lamps", "lamp", "Home › Lighting › Lamps"),
-    ("garden", "mugs", "mug", "Home › Kitchen › Mugs"),
-    ("beauty", "soaps", "soap", "Beauty › Bath › Soap"),
-    ("grocery", "teas", "tea", "Grocery › Drinks › Tea"),
-    ("electronics", "radios", "radio", "Electronics › Audio › Radios"),
-    ("electronics", "clocks", "clock", "Electronics › Time › Clocks"),
-)
-_TINY_WORDS = ("soft", "warm", "fresh", "strong", "cheap", "small")
-_TINY_PAIRS = tuple((a, b) for a in _TINY_WORDS for b in _TINY_WORDS if a < b)
-_TINY_OPTIONS = (("color", ("red", "blue", "green")), ("size", ("big", "medium")))
+_TINY_PAIRS = tuple((a, b) for a in TINY_WORDS for b in TINY_WORDS if a < b)
 
 
 def _tiny(index: int, seed: int) -> Listing:
@@ -216,9 +200,9 @@ def _tiny(index: int, seed: int) -> Listing:
     random.Random(seed).shuffle(order)
     kind, pair = divmod(order[index % TINY], len(_TINY_PAIRS))
     draw = random.Random((seed << 32) + index).random
-    category, query, noun, path = _TINY_KINDS[kind]
+    category, query, noun, path = TINY_KINDS[kind]
     attributes = list(_TINY_PAIRS[pair])
-    names = _TINY_OPTIONS[: 1 + (draw() < 0.6)]
+    names = TINY_OPTIONS[: 1 + (draw() < 0.6)]
     item = {
         "asin": f"{''.join(word[:2] for word in attributes).upper()}{kind}",
         "category": category,

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import random
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,7 +215,7 @@ def _hashed(seed: int | None, title: np.uint64, wording: np.uint64 | int) -> int
     return int.from_bytes(digest, "little")
 
 
-def _mix(content: NDArray[np.uint64], number: NDArray[Any]) -> NDArray[np.uint64]:
+def _mix(content: NDArray[np.uint64], number: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Scrambled 64 bits of both (the finalizer of SplitMix64)."""
     mixed = content + number.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):

@@ -21,17 +21,13 @@ BASE_COLORS = tuple(_LEXICON["colors"]["base"].split())
 _ENDINGS = re.compile(r".{2,}(?:able|ible|ful|less|ous|ive|ish|ly|ing|(?<!e)ed|proof|ical|ional)$")
 
 
+@functools.lru_cache(maxsize=8192)
 def nouns(title: str) -> tuple[str, ...]:
     """Lower-cased nouns and names in order, repeats included.
 
     >>> nouns("Kelumi Women's Soft Cotton Chelsea Boots with Non-Slip Sole (2 Pairs)")
     ('kelumi', 'women', 'cotton', 'chelsea', 'boots', 'slip', 'sole', 'pairs')
     """
-    return _nouns(title)
-
-
-@functools.lru_cache(maxsize=8192)
-def _nouns(title: str) -> tuple[str, ...]:
     words = (_bare(token) for token in _TOKEN.findall(title))
     return tuple(word for word in words if _is_noun(word))
 

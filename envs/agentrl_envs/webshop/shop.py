@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentrl_envs.cache import cache_folder, filled, shared
+from agentrl_envs.fulltext import Index
 from agentrl_envs.webshop import files, generate
 from agentrl_envs.webshop.catalogue import Builder, Catalogue
 from agentrl_envs.webshop.generate import Listing, Style
 from agentrl_envs.webshop.goals import Author, Goals, Mode
-from agentrl_envs.webshop.search import Index
 
 _FORMAT = 1  # of the cache; a change makes old folders unused
 _MANY = 50_000  # products from which a shop is kept on disk

@@ -49,3 +49,7 @@ ONSETS, CODAS, ADJECTIVES, MATERIALS = (
     tuple(_TABLES["words"][name].split()) for name in ("onsets", "codas", "adjectives", "materials")
 )
 AUDIENCES = tuple(_TABLES["words"]["audiences"].split(","))
+REQUESTS = tuple(_TABLES["requests"]["full"].splitlines())
+TINY_WORDS = tuple(_TABLES["tiny"]["words"].split())
+TINY_KINDS = tuple(line.split("|") for line in _TABLES["tiny"]["kinds"].splitlines())
+TINY_OPTIONS = tuple((name, values.split()) for name, values in _TABLES["tiny"]["options"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,15 +23,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
     "Cache-Control": "no-store",
 }
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-p { margin: .3rem 0 } h2 { margin: 1rem 0 .5rem } input { font: inherit; width: 70%; padding: .4rem }
-button { font: inherit; margin: .15rem; padding: .3rem .8rem; border: 1px solid #bbb; border-radius: .4rem;
-  background: #f4f4f4; cursor: pointer }
-button.product-link { display: block; margin-top: 1rem; border: 0; background: none; color: #0645ad; padding: 0 }
-button[aria-pressed=true] { background: #0645ad; color: white }
-footer { margin-top: 2rem; border-top: 1px solid #ddd; padding-top: .5rem; color: #666 }
-"""
+_STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
 
 
 def serve(world: Any, host: str = "127.0.0.1", port: int = 8017, ready: Callable[[str], None] | None = None) -> None:

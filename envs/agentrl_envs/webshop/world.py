@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import agentrl
 from agentrl import ConfigError, Scene
@@ -126,7 +126,7 @@ class WebShop(agentrl.TextWorld):
     def state(self) -> object:
         return self._number, self._visit, self._grade, self._reached
 
-    def load(self, state: Any) -> None:
+    def load(self, state: tuple[int, Visit, Grade | None, tuple[str, ...]]) -> None:
         number, self._visit, self._grade, self._reached = state
         if number != getattr(self, "_number", None):
             self._number, self._goal = number, self._goals[number]

@@ -95,10 +95,7 @@ def windows(random: Random) -> Sketch:
     what, code = pick(
         random,
         (
-            (
-                "the largest sum of",
-                "max(sums, default=0)",
-            ),
+            ("the largest sum of", "max(sums, default=0)"),
             ("the smallest sum of", "min(sums, default=0)"),
             ("how many different sums have", "len(set(sums))"),
         ),

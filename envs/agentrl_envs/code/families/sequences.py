@@ -159,13 +159,7 @@ def local_peaks(random: Random) -> Sketch:
 
 
 def compare_lists(random: Random) -> Sketch:
-    which, code = pick(
-        random,
-        (
-            ("that are in both", "x in b"),
-            ("that are in a and not in b", "x not in b"),
-        ),
-    )
+    which, code = pick(random, (("that are in both", "x in b"), ("that are in a and not in b", "x not in b")))
     order = pick(random, ("ascending", "descending"))
     many = pick(random, ("each once", "as often as in a"))
     source = "set(a)" if many == "each once" else "a"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 Random = np.random.Generator
-Draw = Callable[[Random], tuple[Any, ...]]
+Draw = Callable[[Random], tuple[object, ...]]
 T = TypeVar("T")
 
 

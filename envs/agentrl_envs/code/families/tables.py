@@ -89,8 +89,7 @@ def best_names(random: Random) -> Sketch:
 def invert(random: Random) -> Sketch:
     order = pick(random, ("ascending", "descending"))
     what, code = pick(
-        random,
-        (("list of the keys", "keys"), ("number of the keys", "len(keys)"), ("first of the keys", "keys[0]")),
+        random, (("list of the keys", "keys"), ("number of the keys", "len(keys)"), ("first of the keys", "keys[0]"))
     )
     least = between(random, 1, 2)
     note = " Values that have one key only are left out." if least == 2 else ""

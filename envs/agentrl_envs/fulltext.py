@@ -20,9 +20,9 @@ import agentrl
 try:
     import bm25s
     import Stemmer
-except ImportError as error:  # optional: the extra `webshop`
+except ImportError as error:
     raise agentrl.ConfigError(
-        f"the webshop searches with the libraries bm25s and PyStemmer ({error}). Run: pip install bm25s pystemmer rapidfuzz"
+        f"this world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install bm25s pystemmer"
     ) from None
 
 _WORD = re.compile(r"\w+(?:['’.]\w+)*")
@@ -84,7 +84,7 @@ class Index:
         analyzer = Analyzer()
         documents = [analyzer.learn(text) for text in texts]
         if not analyzer.terms:
-            raise agentrl.DataError("no product has a word to search for: the items file is empty or not a WebShop one")
+            raise agentrl.DataError("no document has a word to search for: the file is empty, or not what it should be")
         scorer = bm25s.BM25(k1=0.9, b=0.4, method="lucene", backend="numpy")
         scorer.index((documents, analyzer.terms), create_empty_token=False, show_progress=False)
         return cls(analyzer, scorer)
@@ -106,6 +106,12 @@ class Index:
         if not terms:
             return np.zeros(0, np.int32)
         return _top(self._scorer.get_scores_from_ids(terms), count)
+
+    def best_scored(self, query: str, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """int32 and float32 [≤ count], document numbers and their scores, best first."""
+        found = self.best(query, count)
+        scores = self._scorer.get_scores_from_ids(self._analyzer.look_up(query))[found] if len(found) else []
+        return found, np.asarray(scores, np.float32)
 
 
 def _top(scores: NDArray[np.float32], count: int) -> NDArray[np.int32]:
