@@ -138,8 +138,9 @@ def evaluate(
 
 async def _evaluated(config: RunFile, live: RunParts, run: Run | None) -> Evaluation:
     plan = planned(config.evaluation)
-    for name in config.model_names if run is not None else ():
-        await live.model(name).load(run.model_folder(name))
+    if run is not None:
+        for name in config.model_names:
+            await live.model(name).load(run.model_folder(name))
     player = live.scope.keep(live.evaluation_player(config.plan[-1] if config.plan else None))
     speakers = {**live.others(), AGENT: live.evaluation_policy(plan)}
     for speaker in speakers.values():
