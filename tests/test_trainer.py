@@ -540,8 +540,36 @@ def test_a_loss_gets_the_columns_it_needs_and_the_log_probs_of_a_teachers_ids(mo
     torch.testing.assert_close(batch.top_logprobs[:, 0], batch.logprobs, atol=1e-5, rtol=0)
     assert batch.top_logprobs.requires_grad
     torch.testing.assert_close(batch.columns["old"], batch.logprobs.detach(), atol=1e-5, rtol=0)
-    with pytest.raises(DataError, match="the loss needs the column 'teacher_ids', and not every turn carries it"):
-        trainer_of(model, Weighted()).train([*given[:2], trajectories[2]], random_advantages(given[:3]))
+    with pytest.raises(DataError, match="the loss needs the column 'teacher_ids', and no turn carries it"):
+        trainer_of(model, Weighted()).train(trajectories[:2], random_advantages(given[:2]))
+
+
+def test_where_only_some_turns_carry_a_column_its_fill_stands_for_the_others(model, trajectories, tmp_path):
+    """A teacher may have nothing to say to a whole row, or to a whole update."""
+    loss = Weighted()
+    ids = {"teacher_ids": lambda said: np.stack([said.ids] * 3, 1)}
+    given = [with_columns(trajectories[0], value=lambda _: 0.5, **ids), *trajectories[1:3]]
+    trainer = trainer_of(model, loss, learning_rate=1e-9, microbatch_tokens=10**6)
+    trainer.train(given, random_advantages(given))
+    batch = loss.seen
+    carried = batch.trajectory == 0
+    assert batch.columns["value"][carried].unique().tolist() == [0.5]
+    assert batch.columns["value"][~carried].unique().tolist() == [0.0]
+    assert batch.columns["teacher_ids"].shape == batch.top_logprobs.shape == (len(batch.logprobs), 3)
+    trainer.save(tmp_path / "trainer")
+    again = trainer_of(model, Weighted(), learning_rate=1e-9)
+    again.load(tmp_path / "trainer")
+    again.train(trajectories[1:3], random_advantages(given[1:]))
+    assert again.loss.seen.columns["teacher_ids"].shape == (len(again.loss.seen.logprobs), 1)
+
+
+def test_lists_of_likeliest_tokens_are_equally_long(model, trajectories):
+    given = [
+        with_columns(t, value=lambda _: 0.5, teacher_ids=lambda said, k=k: np.stack([said.ids] * k, 1))
+        for k, t in enumerate(trajectories[:2], 1)
+    ]
+    with pytest.raises(DataError, match=r"column 'teacher_ids' has \(1,\) and \(2,\) values per token"):
+        trainer_of(model, Weighted()).train(given, random_advantages(given))
 
 
 def test_a_loss_that_needs_a_column_nobody_declared_is_refused(model):

@@ -103,6 +103,8 @@ def token_column(column: Column, turns: Sequence[tuple[Turn, slice]], length: in
             if column.per == "token"
             else np.full(count, value, np.dtype(column.dtype))
         )
+        if parts and array.shape[1:] != axes:
+            raise DataError(f"column {column.name!r} of {where} has {axes} values per token, and {array.shape[1:]}")
         parts.append((span, array))
         axes = array.shape[1:]
     spread = np.full((length, *axes), column.fill, np.dtype(column.dtype))

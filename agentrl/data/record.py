@@ -60,6 +60,11 @@ def manifest_of(seed: int) -> dict[str, object]:
     }
 
 
+def model_place(name: str) -> str:
+    """Where a run and its checkpoints keep a model: `model`, or `models/NAME` for one of [models]."""
+    return "model" if name == "model" else f"models/{name}"
+
+
 class Run:
     """One run folder. Anybody may read it; the first write makes this process its only writer, until `close`."""
 
@@ -130,13 +135,14 @@ class Run:
                 log.warning("omitted: %s", error)
         return commits
 
-    def model_folder(self) -> Path:
+    def model_folder(self, name: str = "model") -> Path:
         """The model that the run ended with, or else that of its newest checkpoint. Raises RecordError without one."""
-        checkpoints = [commit.checkpoint / "model" for commit in reversed(self.commits()) if commit.has_checkpoint]
-        for folder in (self.folder / "model", *checkpoints):
+        place = model_place(name)
+        checkpoints = [commit.checkpoint / place for commit in reversed(self.commits()) if commit.has_checkpoint]
+        for folder in (self.folder / place, *checkpoints):
             if folder.is_dir():
                 return folder
-        raise RecordError(f"{self.folder} holds no model yet: let it train to its first checkpoint")
+        raise RecordError(f"{self.folder} holds no {place} yet: let it train to its first checkpoint")
 
     def commit(
         self,

@@ -250,19 +250,33 @@ class Trajectory:
     def seen_by(self, speaker: str) -> Trajectory:
         """This trajectory as one speaker lived it: its own turns, each with the rewards that came until its next one.
 
-        The same object where nobody else spoke. What came before its first turn is left out.
+        Where a world says `info["rewards_by"]` (speaker → number), that is what the speaker was paid, else the turn's
+        reward. The same object where nobody else spoke or was paid. What came before its first turn is left out.
         """
-        if all(turn.agent == speaker for turn in self.turns):
+        if all(turn.agent == speaker and "rewards_by" not in turn.info for turn in self.turns):
             return self
         turns: list[Turn] = []
         inherited = 0
         for position, turn in enumerate(self.turns):
+            if "rewards_by" in turn.info:
+                turn = _paid(turn, speaker)
             if turn.agent == speaker:
                 turns.append(turn)
                 inherited += position < self.inherited
             elif turns and (turn.reward or turn.rewards or turn.info.get("success") is not None):
                 turns[-1] = _joined(turns[-1], turn)
         return replaced(self, turns=tuple(turns), inherited=inherited)
+
+
+def _paid(turn: Turn, speaker: str) -> Turn:
+    """A turn with what it paid to one speaker. Raises DataError for something that is no number by speaker."""
+    import dataclasses
+
+    paid = turn.info["rewards_by"]
+    reward = paid.get(speaker, 0.0) if isinstance(paid, Mapping) else None
+    if not isinstance(reward, (int, float)):
+        raise DataError(f"info['rewards_by'] is {paid!r}; it is a mapping, speaker → number")
+    return dataclasses.replace(turn, reward=float(reward), rewards={"paid": float(reward)})
 
 
 def _joined(own: Turn, other: Turn) -> Turn:

@@ -73,7 +73,7 @@ class LiveStage:
         """Advantages of `batch.usable`, speaker by speaker; 1 for every turn where the stage names no credit."""
         if self.credits is None:
             return [np.ones(len(trajectory.turns)) for trajectory in batch.usable]
-        if self.trains == (AGENT,) and all(turn.agent == AGENT for t in batch.usable for turn in t.turns):
+        if self.trains == (AGENT,) and all(t.seen_by(AGENT) is t for t in batch.usable):
             return self._credited(batch.usable)
         spread: list[list[float | np.ndarray[tuple[int], np.dtype[np.float64]]]] = [
             [0.0] * len(trajectory.turns) for trajectory in batch.usable

@@ -10,6 +10,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentrl.data.schedules import Scheduled
+from agentrl.data.types import AGENT
 from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts.host import Host
 from agentrl.parts.kinds import KINDS, STAGE_KINDS
@@ -18,6 +19,7 @@ from agentrl.parts.settings import describe, reason, settings_of
 
 LIST_KINDS = {kind.many: kind.name for kind in KINDS.values() if kind.many}
 """Key of a list of parts → kind of its entries."""
+_POLICIES = "policies."
 
 
 class _Table(BaseModel):
@@ -108,10 +110,18 @@ class RunFile(_Table):
     models: Mapping[str, Spec] = {}
     """`[models.NAME]`: further models, named "models.NAME" elsewhere in the file."""
     policies: Mapping[str, Spec] = {}
-    """`[policies.NAME]`: further policies; one plays the speaker of its name, and is "policies.NAME" elsewhere."""
+    """`[policies.NAME]`: further policies; one plays the speaker of its name, and is "policies.NAME" elsewhere.
+
+    `[policies] user = "policies.agent"` lets the run's own policy play a second speaker.
+    """
     loggers: tuple[Spec, ...] = ()
     tables: Mapping[str, object] = {}
     """What was read, overrides applied: this is what a run folder keeps."""
+
+    @property
+    def model_names(self) -> list[str]:
+        """The run's model, then those of [models]."""
+        return [*(name for name in self.parts if name == "model"), *self.models]
 
     @property
     def plan(self) -> list[Stage]:
@@ -125,6 +135,15 @@ class RunFile(_Table):
             elif stage.name not in repeated:
                 plan.append(stage)
         return plan
+
+    def policy_of(self, speaker: str) -> str:
+        """Name of the policy that plays a speaker: its own, or the one that `[policies]` names for it."""
+        names = [speaker]
+        while (spec := self.policies.get(names[-1])) is not None and _names_another(spec):
+            names.append(spec.name.removeprefix(_POLICIES))
+            if names[-1] in names[:-1]:
+                raise ConfigError(f"[policies]: {' → '.join(names)} name one another; give one of them a policy")
+        return names[-1]
 
     def spec(self, kind: str) -> Spec | None:
         """The run's part of a kind, else that of its first stage, else the default."""
@@ -161,6 +180,7 @@ def parse(tables: Mapping[str, object], host: Host) -> RunFile:
         "the run file",
     )
     _check_stages(config)
+    _check_policies(config)
     for spec in _all_specs(config):
         host.check(spec)
     return config
@@ -291,8 +311,25 @@ def _move(table: dict[str, object], host: Host) -> None:
         table["player"] = {**moved, **_mapping(table.get("player", {}), "[player]")}
 
 
+def _check_policies(config: RunFile) -> None:
+    for name, spec in config.policies.items():
+        other = config.policy_of(name)
+        if other not in (AGENT, *config.policies):
+            raise ConfigError(
+                f'[policies]: {name} = "{_POLICIES}{other}" is no policy of this run. '
+                f"{did_you_mean(other, [AGENT, *config.policies])}"
+            )
+        if _names_another(spec) and spec.settings:
+            raise ConfigError(f"[policies.{name}] is {spec.name!r}, whose settings are given there")
+
+
+def _names_another(spec: Spec) -> bool:
+    return spec.name.startswith(_POLICIES)
+
+
 def _all_specs(config: RunFile) -> list[Spec]:
-    specs = [*config.parts.values(), *config.models.values(), *config.policies.values(), *config.loggers]
+    policies = [spec for spec in config.policies.values() if not _names_another(spec)]
+    specs = [*config.parts.values(), *config.models.values(), *policies, *config.loggers]
     for stage in config.stages:
         specs += [*stage.parts.values(), *stage.shapers, *stage.judges]
     return list({id(spec): spec for spec in specs}.values())

@@ -200,12 +200,13 @@ def nested_specs(spec: Spec, part: Part) -> list[Spec]:
     made = KINDS[spec.kind].made or inspect.isclass(part)
     inner: list[Spec] = []
     for parameter in parameters_of(part, made=made).values():
-        value = spec.settings.get(parameter.name)
-        kind = kind_for(parameter)
-        values = [_weighed(spec, parameter, one)[0] for one in value] if isinstance(value, (list, tuple)) else [value]
-        for one in values if kind is not None else ():
+        kind, value = kind_for(parameter), spec.settings.get(parameter.name)
+        if kind is None:
+            continue
+        entries = value if isinstance(value, (list, tuple)) else None
+        for one in [value] if entries is None else [_weighed(spec, parameter, entry)[0] for entry in entries]:
             if isinstance(one, (str, Mapping)) and not (isinstance(one, str) and "." in one):
-                inner.append(Spec.from_table(kind.name, one))  # type: ignore[union-attr]
+                inner.append(Spec.from_table(kind.name, one))
     return inner
 
 

@@ -46,7 +46,7 @@ class Evaluations:
         player = self._parts.evaluation_player(stage)
         try:
             speaker = self._parts.evaluation_policy(self._plan)
-            speakers = {**self._parts.policies, AGENT: speaker}
+            speakers = {**self._parts.others(), AGENT: speaker}
             await up_to_date(self._parts, speaker)
             result = await play_tasks(player, speakers, split, tasks, self._plan.seed, f"eval-{update}{name}")
         finally:

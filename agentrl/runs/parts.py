@@ -95,6 +95,7 @@ class RunParts:
 
     def policy(self, name: str = AGENT) -> Speaker:
         """The run's policy, or one of [policies]. Raises ConfigError where there is none."""
+        name = self.config.policy_of(name)
         if name not in self.policies:
             spec = self.config.parts.get("policy") if name == AGENT else self.config.policies.get(name)
             if spec is None:
@@ -103,6 +104,10 @@ class RunParts:
                 )
             self.policies[name] = self._policy(spec)
         return self.policies[name]
+
+    def others(self) -> dict[str, Speaker]:
+        """Who plays the speakers of [policies]."""
+        return {name: self.policy(name) for name in self.config.policies}
 
     def named(self, path: str) -> object:
         """What a run file calls "models.NAME" or "policies.NAME". Raises ConfigError for anything else."""
@@ -209,7 +214,8 @@ class RunParts:
         dialect: Dialect = host.build(stage.parts["dialect"], self.scope)
         own = stage.parts["policy"] != config.parts.get("policy")
         agent = self._policy(stage.parts["policy"], dialect) if own else self.policy()
-        speakers = {AGENT: agent, **{name: self.policy(name) for name in config.policies}}
+        others = {n: agent if config.policy_of(n) == AGENT else self.policy(n) for n in config.policies}
+        speakers = {AGENT: agent, **others}
         model = self._trained(stage, speakers)
         stack = self._stacks[stage.name] = ExitStack()
         self.scope.stack.callback(stack.close)  # before the policies, which were made before
@@ -294,7 +300,8 @@ class RunParts:
         for name in stage.trains:
             if name not in speakers:
                 raise ConfigError(f"stage {stage.name!r} trains {name!r}. {did_you_mean(name, speakers)}")
-            spec = stage.parts["policy"] if name == AGENT else self.config.policies[name]
+            played_by = self.config.policy_of(name)
+            spec = stage.parts["policy"] if played_by == AGENT else self.config.policies[played_by]
             model = self._model_of(spec) or (self.model() if self.has_model else None)
             if model is None:
                 raise ConfigError("this run has no [model]; a trainer needs one")

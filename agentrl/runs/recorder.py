@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from agentrl.data.record import Run
+from agentrl.data.record import Run, model_place
 from agentrl.data.types import Advantage, Advantages, Batch, Metrics
 from agentrl.errors import AgentRLError, PluginError, RecordError
 from agentrl.parts.contracts import Policy
@@ -101,7 +101,7 @@ class Recorder:
 
     async def _checkpoint(self, folder: Path) -> None:
         for name, model in self._parts.models.items():
-            await model.save(folder / ("model" if name == "model" else f"models/{name}"))
+            await model.save(folder / model_place(name))
         for name, live in self._parts.live.items():
             place = folder / "trainer" if name == self._stage.name else folder / "stages" / name
             save = getattr(live.trainer, "save", None)
@@ -112,7 +112,8 @@ class Recorder:
 
     def _state(self) -> dict[str, object]:
         stages = {name: states(live) for name, live in self._parts.live.items()}
-        return {"seconds": self._seconds(), "buffer": self._buffer.state(), "stages": stages}
+        versions = {name: model.version.update for name, model in self._parts.models.items()}
+        return {"seconds": self._seconds(), "buffer": self._buffer.state(), "stages": stages, "versions": versions}
 
 
 async def restore(live: LiveStage, state: Mapping[str, object], checkpoint: Path, current: bool) -> None:

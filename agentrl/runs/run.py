@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentrl.data.record import Commit, Run, manifest_of
+from agentrl.data.record import Commit, Run, manifest_of, model_place
+from agentrl.data.types import AGENT
 from agentrl.errors import ConfigError, RecordError
 from agentrl.evaluation.protocol import Evaluation
 from agentrl.loop import learn
@@ -137,13 +138,14 @@ def evaluate(
 
 async def _evaluated(config: RunFile, live: RunParts, run: Run | None) -> Evaluation:
     plan = planned(config.evaluation)
-    if run is not None and live.has_model:
-        await live.model().load(run.model_folder())
+    if run is not None:
+        for name in config.model_names:
+            await live.model(name).load(run.model_folder(name))
     player = live.scope.keep(live.evaluation_player(config.plan[-1] if config.plan else None))
-    speaker = live.evaluation_policy(plan)
-    await up_to_date(live, speaker)
-    named = {name: live.policy(name) for name in config.policies}
-    return await play_tasks(player, {**named, "agent": speaker}, plan.split, plan.tasks, plan.seed)
+    speakers = {**live.others(), AGENT: live.evaluation_policy(plan)}
+    for speaker in speakers.values():
+        await up_to_date(live, speaker)
+    return await play_tasks(player, speakers, plan.split, plan.tasks, plan.seed)
 
 
 class _Running:
@@ -201,12 +203,13 @@ class _Running:
         self.loggers = [scope.keep(self.host.build(spec, scope)) for spec in self.config.loggers]
         done = last.update + 1 if last is not None else 0
         if last is not None:
-            for name in self.config.parts.keys() & {"model"} | self.config.models.keys():
-                folder = last.checkpoint / ("model" if name == "model" else f"models/{name}")
+            versions: Mapping[str, int] = last.state.get("versions", {})  # type: ignore[assignment]
+            for name in self.config.model_names:
+                folder = last.checkpoint / model_place(name)
                 if folder.exists():
                     model = self.live.model(name)
                     await model.load(folder)
-                    model.version = dataclasses.replace(model.version, update=done)
+                    model.version = dataclasses.replace(model.version, update=versions.get(name, done))
         else:
             await self.live.begin()
         first, played = 0, Counter[str]()
@@ -294,9 +297,9 @@ class _Running:
     async def _finish(self) -> Result:
         self.progress.stage, self.progress.phase = "finishing", "writing the model"
         with interrupts_wait(), self.run.draft("writing the model") as draft:
-            if self.live.has_model:
-                await self.live.model().save(draft / "model")
-                self.run.write_folder("model", (draft / "model").rename)
+            for name in self.config.model_names:
+                await self.live.model(name).save(draft / model_place(name))
+                self.run.write_folder(model_place(name), (draft / model_place(name)).rename)
         summary = summarise(self.run, self.config, self.seconds)
         self.run.write_json("summary.json", summary)
         picture = draw_curve(self.run, summary)
@@ -307,7 +310,7 @@ class _Running:
 
 def _keep_codecs(run: Run, live: RunParts) -> None:
     """Words to ids are kept before the first update: a resumed run, an evaluation and a viewer read them from here."""
-    for name in ["model", *live.config.models] if live.has_model else list(live.config.models):
+    for name in live.config.model_names:
         run.write_folder(f"codec/{name}", live.model(name).codec.save)
 
 

@@ -18,9 +18,11 @@ Result = TypeVar("Result")
 
 
 class Clock:
-    """Seconds that a world has taken; what it waits for a policy is not its own."""
+    """Seconds that a world has taken; what it waits for a policy is not its own. `loop` steps it, where it has a thread."""
 
     def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.loop_thread = 0
         self.waited_s = 0.0
         self.waiting_since: float | None = None
         self.asked: dict[str, float] = {}
@@ -84,7 +86,8 @@ class ThreadedWorld:
         threading.Thread(target=self._serve, daemon=True, name=f"world-{id(env):x}").start()
 
     async def call(self, function: Callable[[], Result], timeout_s: float) -> Result:
-        loop = asyncio.get_running_loop()
+        loop = self.clock.loop = asyncio.get_running_loop()
+        self.clock.loop_thread = threading.get_ident()
         future: asyncio.Future[Result] = loop.create_future()
         context = contextvars.copy_context()  # which update this is
 

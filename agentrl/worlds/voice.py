@@ -17,19 +17,19 @@ _NUMBERS = itertools.count()
 
 
 class LoopVoice:
-    """Asks a policy on the event loop that plays the world; made on that loop's thread."""
+    """Asks a policy on the event loop that is stepping the world, which may be another one in the next play."""
 
     def __init__(self, policy: Policy, clock: Clock) -> None:
         self._policy, self._clock = policy, clock
-        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._key = f"voice-{next(_NUMBERS)}"
 
     def say(self, messages: Sequence[Message], *, seed: int, timeout_s: float = 60.0) -> str:
         """What the policy answers; the time is not the world's. Raises PluginError on the loop's own thread."""
-        if threading.get_ident() == self._thread:
+        loop = self._clock.loop
+        if loop is None or threading.get_ident() == self._clock.loop_thread:
             raise PluginError("a world with a Voice must be stepped in a thread; do not call it from a coroutine")
         with self._clock.paused():
-            answer = asyncio.run_coroutine_threadsafe(self._answer(tuple(messages), seed), self._loop)
+            answer = asyncio.run_coroutine_threadsafe(self._answer(tuple(messages), seed), loop)
             try:
                 return answer.result(timeout_s)
             except TimeoutError:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import agentrl
-from agentrl import Codec, Column, LossBatch, Message, Question, Scorer, Trajectory, Turn
+from agentrl import Codec, Column, LossBatch, Question, Scorer, Trajectory, Turn, messages_of
 
 
 @agentrl.hookimpl
@@ -35,15 +35,16 @@ class Reread:
         scorer: Scorer,
         codec: Codec,
         *,
+        weights: Annotated[Literal["current", "initial", "average"], "whose judgement it is"] = "current",
         top: Annotated[int, "likeliest tokens that are kept, for the form jensen_shannon"] = 0,
         speaker: Annotated[str, "whose turns are read again"] = "agent",
     ) -> None:
-        self._scorer, self._codec, self._top, self._speaker = scorer, codec, top, speaker
+        self._scorer, self._codec, self._weights, self._top, self._speaker = scorer, codec, weights, top, speaker
         self._too_long = 0
 
     async def annotate(self, trajectories: Sequence[Trajectory]) -> None:
         turns = [turn for trajectory in trajectories for turn in self._questions(trajectory)]
-        scores = await self._scorer.score([question for _, question in turns], top=self._top)
+        scores = await self._scorer.score([question for _, question in turns], weights=self._weights, top=self._top)
         for (turn, _), score in zip(turns, scores, strict=True):
             turn.columns["reread"] = score.logprobs
             if self._top:
@@ -55,18 +56,17 @@ class Reread:
 
     def _questions(self, trajectory: Trajectory) -> list[tuple[Turn, Question]]:
         """The turns that got feedback, each with its tokens after the prompt that holds it."""
-        questions, past = [], list[Message]()
+        questions, past = [], list[Turn]()
         for position, turn in enumerate(trajectory.turns):
-            said, feedback = turn.completion, turn.info.get("feedback")
             if turn.agent != self._speaker or turn.kind != "act":
                 continue
+            said, feedback = turn.completion, turn.info.get("feedback")
             if feedback and len(said.ids) and position >= trajectory.inherited:
-                prompt = self._codec.prompt([*past, Message("user", f"{feedback}\n{turn.observation}")]).ids
-                if len(prompt) + len(said.ids) <= self._codec.max_context:
-                    questions.append((turn, Question(prompt, said.ids, said.sampling)))
-                else:
-                    self._too_long += 1
-            past += [Message("user", turn.observation), Message("assistant", said.text, completion=said)]
+                prompt = self._codec.prompt(messages_of(past, f"{feedback}\n{turn.observation}")).ids
+                fits = len(prompt) + len(said.ids) <= self._codec.max_context
+                questions += [(turn, Question(prompt, said.ids, said.sampling))] * fits
+                self._too_long += not fits
+            past.append(turn)
         return questions
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -113,11 +113,12 @@ def drawn_turns(rows: Sequence[Row], turns: int | None, random: np.random.Genera
     return shares
 
 
-def distinct_tokens(trajectory: Trajectory) -> int:
-    """Tokens of a trajectory when what its prompts share with the ones before is counted once."""
+def distinct_tokens(trajectory: Trajectory, speakers: Collection[str]) -> int:
+    """Tokens that some speakers read and said, when what their prompts share with the ones before is counted once."""
     return sum(
         len(turn.completion.prompt_ids) - turn.kept + len(turn.completion.ids)
         for turn in trajectory.turns[trajectory.inherited :]
+        if turn.agent in speakers
     )
 
 

@@ -39,7 +39,7 @@ from agentrl_plugins.trainers.batching import minibatches as make_minibatches
 from agentrl_plugins.trainers.kernels import set_gradient_products, speed_up_norms
 from agentrl_plugins.trainers.optimizers import Optimizer, Schedule
 from agentrl_plugins.trainers.reference import Reference
-from agentrl_plugins.trainers.scoring import Extra, Pack, forward, loss_batch, needed_columns, score
+from agentrl_plugins.trainers.scoring import Extra, Pack, filled, forward, loss_batch, needed_columns, score
 from agentrl_plugins.trainers.tally import Piece, Tally, measures
 from agentrl_plugins.trainers.workers import Workers
 
@@ -126,6 +126,7 @@ class PackedTrainer:
         self._epochs, self._minibatches, self._minibatch_tokens = epochs, minibatches, minibatch_tokens
         self._random = np.random.default_rng([seed, _STREAM])
         self._updates = 0
+        self._written: set[str] = set()  # columns that turns have carried
         self.progress = 0.0  # share of the update under way that is done, for displays
         self._microbatch_tokens = microbatch_tokens
         suited = model.one_core_workers
@@ -159,7 +160,7 @@ class PackedTrainer:
     ) -> dict[str, float]:
         """`update`, for callers without an event loop."""
         started = time.perf_counter()
-        rows = training_rows(trajectories, advantages, speakers=speakers, columns=self._columns)
+        rows = self._with_columns(training_rows(trajectories, advantages, speakers=speakers, columns=self._columns))
         if not rows:
             raise DataError(
                 f"none of the {len(trajectories)} trajectories has a sampled token, so there is nothing to train on; "
@@ -174,32 +175,31 @@ class PackedTrainer:
                 self._step([rows[i] for i in members], [extras[i] for i in members], begin, end, tally)
                 self.progress = (number + 1) / len(plan)
         self._updates += 1
-        counts = self._counts(rows, extras, trajectories, tally.scored / self._epochs)
+        counts = self._counts(rows, extras, tally.scored / self._epochs)
+        distinct = sum(distinct_tokens(trajectory, speakers) for trajectory in trajectories)
+        counts["row_tokens_ratio"] = sum(len(row.ids) for row in rows) / max(1, distinct)
         return _recorded_entropy(trajectories) | tally.metrics(time.perf_counter() - started) | counts
 
-    def _counts(
-        self, rows: Sequence[Row], extras: Sequence[Extra], trajectories: Sequence[Trajectory], scored: float
-    ) -> dict[str, float]:
-        """Rows, sampled tokens that are accounted for, and row tokens over the distinct tokens of all trajectories."""
+    def _counts(self, rows: Sequence[Row], extras: Sequence[Extra], scored: float) -> dict[str, float]:
+        """Rows, and sampled tokens that are accounted for."""
         idle = [row for row, extra in zip(rows, extras, strict=True) if self._idle(row) and not extra.undrawn]
         not_drawn = sum(
             int((row.sampled & (extra.share == 0)).sum())
             for row, extra in zip(rows, extras, strict=True)
             if extra.share is not None
         )
-        distinct = sum(distinct_tokens(trajectory) for trajectory in trajectories)
         return {
             "rows": float(len(rows)),
             "rows_skipped": float(sum(map(self._idle, rows))),
             "tokens_scored": scored + sum(int(row.sampled.sum()) for row in idle),
             "tokens_not_drawn": float(not_drawn),
-            "row_tokens_ratio": sum(len(row.ids) for row in rows) / max(1, distinct),
         }
 
     def save(self, folder: Path) -> None:
         """Write optimiser, schedule, shuffling and reference; OSError or RecordError where that fails."""
         folder.mkdir(parents=True, exist_ok=True)
-        counters = {"updates": self._updates, "random": self._random.bit_generator.state}
+        random = self._random.bit_generator.state
+        counters = {"updates": self._updates, "random": random, "columns": sorted(self._written)}
         (folder / COUNTERS).write_text(json.dumps(counters) + "\n")
         reference = self._reference.state() if self._reference else {}
         try:
@@ -220,6 +220,7 @@ class PackedTrainer:
                 self._reference.restore(state["reference"])
             self._random.bit_generator.state = counters["random"]
             self._updates = int(counters["updates"])
+            self._written = set(counters.get("columns", ()))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise RecordError(f"{folder} holds no state of this trainer ({type(error).__name__}: {error})") from error
 
@@ -273,16 +274,7 @@ class PackedTrainer:
         return Piece(gradients, value, metrics, *measures(pack, batch, result))
 
     def _extras(self, rows: Sequence[Row], shares: Sequence[Logprobs | None]) -> list[Extra]:
-        """What rows need besides themselves: reference and old log-probs, and which of their turns were drawn.
-
-        Raises DataError for a column that the loss needs and that a row lacks.
-        """
-        for column in self._columns:
-            if column.name != "reference" and not all(column.name in row.columns for row in rows):
-                raise DataError(
-                    f"the loss needs the column {column.name!r}, and not every turn carries it; add the judge, credit or "
-                    "trainer that writes it"
-                )
+        """What rows need besides themselves: reference and old log-probs, and which of their turns were drawn."""
         reference = self._references(rows)
         old = (
             score(self._language.module, rows, self._budget(rows), self._workers) if "old" in self.loss.needs else None
@@ -291,6 +283,21 @@ class PackedTrainer:
             Extra(None if reference is None else reference[i], None if old is None else old[i], shares[i])
             for i in range(len(rows))
         ]
+
+    def _with_columns(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows with every column that the loss needs; turns that carry none have its fill.
+
+        Raises DataError for a column that no turn of this update carries, nor any before it.
+        """
+        needed = [column for column in self._columns if column.name != "reference"]
+        self._written.update(name for row in rows for name in row.columns)
+        for column in needed if rows else ():
+            if column.name not in self._written:
+                raise DataError(
+                    f"the loss needs the column {column.name!r}, and no turn carries it; add the judge, credit or trainer "
+                    "that writes it"
+                )
+        return filled(rows, needed)
 
     def _references(self, rows: Sequence[Row]) -> list[Logprobs] | None:
         """Per row float32 [L], the log-probs of the reference; those that the turns carry come first."""

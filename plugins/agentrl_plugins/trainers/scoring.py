@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +103,23 @@ def needed_columns(loss: Loss, columns: Columns) -> list[Column]:
         if name not in columns:
             raise ConfigError(f"the loss needs the column {name!r}. {did_you_mean(name, columns)}")
     return [columns[name] for name in sorted(names | {"reference"})]
+
+
+def filled(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """The rows, each with all of these columns: where nobody wrote one, its `fill` stands.
+
+    Raises DataError where two rows have another number of values per token.
+    """
+    whole = [dict(row.columns) for row in rows]
+    for column in columns:
+        axes = {own[column.name].shape[1:] for own in whole if column.name in own}
+        if len(axes) > 1:
+            raise DataError(f"column {column.name!r} has {' and '.join(map(str, sorted(axes)))} values per token")
+        shape = next(iter(axes), tuple(max(1, axis) for axis in column.shape))
+        for row, own in zip(rows, whole, strict=True):
+            if column.name not in own:
+                own[column.name] = np.full((len(row.ids), *shape), column.fill, np.dtype(column.dtype))
+    return [dataclasses.replace(row, columns=own) for row, own in zip(rows, whole, strict=True)]
 
 
 def forward(module: torch.nn.Module, pack: Pack, *, want_entropy: bool = False, top: str = "") -> Scored:
