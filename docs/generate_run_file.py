@@ -165,7 +165,7 @@ all its repetitions where it repeats). It takes its value when a draw is issued,
 ## Earlier run files
 
 Files of the first form still run: settings of the player that stand in the collector's table (`concurrency`, `retries`,
-`step_timeout_s`) are read as `[player]`, unless the collector has a setting of that name.
+`step_timeout_s`, `max_turns`, `max_tokens`) are read as `[player]`, unless the collector has a setting of that name.
 """
 
 

@@ -135,6 +135,28 @@ def test_a_person_plays_a_world() -> None:
     assert "solved" in agentrl("play", "corridor", "--policy", "expert").output
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        ("credit", "gigpo", "gamma=0.9"),
+        ("context", "window", "last=1"),
+        ("dialect", "tags"),
+        ("sampler", "uniform", "tasks=3"),
+        ("collector", "asynchronous", "group_size=2"),
+        ("model", "table"),
+        ("policy", "expert"),
+        ("policy", "tabular", "model=table"),
+        ("trainer", "tabular", "model=table", "optimizer=gradient"),
+        ("loss", "ppo", "clip_high=0.3"),
+    ],
+    ids=" ".join,
+)
+def test_parts_of_every_kind_are_checked_with_their_settings(part: tuple[str, ...]) -> None:
+    result = agentrl("check", *part)
+    assert result.exit_code == 0, result.output
+    assert "FAIL" not in result.output
+
+
 def test_a_part_is_checked() -> None:
     result = agentrl("check", "environment", "corridor", "--json")
     assert result.exit_code == 0, result.output

@@ -123,7 +123,7 @@ def test_nothing_in_gives_nothing_out_and_bad_numbers_are_refused(credit):
     assert credit([]) == []
     with pytest.raises(DataError, match="has no turns"):
         credit([play("g", [])])
-    with pytest.raises(DataError, match="g#0.0 is nan"):
+    with pytest.raises(DataError, match="g.0-0 is nan"):
         credit([play("g", [1.0]), play("g", [0.0, float("nan")])])
 
 

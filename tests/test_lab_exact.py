@@ -15,6 +15,7 @@ from lab_support import WORLDS, begin, lopsided, make, play, played_return
 import agentrl
 from agentrl_envs.corridor import Corridor
 from agentrl_envs.lab.exact import Exact, Node, Policy, Values, uniform
+from agentrl_plugins.dialects.plain import Plain
 from agentrl_plugins.models.table import Table
 from agentrl_plugins.policies.tabular import Tabular
 
@@ -294,14 +295,14 @@ def test_values_speak_of_what_the_tabular_policy_does() -> None:
     world, model = begin("stopping", 0, 4), Table()
     for logit, cell in enumerate(world.states()):
         text, actions = world.look(cell).observation, tuple(world.look(cell).admissible or ())
-        entries = model.positions(model.token(text), actions)
+        entries = model.positions(model.codec.token(text), actions)
         model.logits[entries[0]] = -float(logit)  # later stops are less likely
 
     def softmax(text: str, actions: Sequence[str]) -> list[float]:
-        weights = np.exp(model.row(model.token(text), tuple(actions)))
+        weights = np.exp(model.row(model.codec.token(text), tuple(actions)))
         return list(weights / weights.sum())
 
-    mean = np.mean([asyncio.run(_tabular_return(world, Tabular(model), play)) for play in range(PLAYS)])
+    mean = np.mean([asyncio.run(_tabular_return(world, Tabular(model, Plain()), play)) for play in range(PLAYS)])
     exact = world.exact_values(softmax).v[Node(0, 0)]
     assert exact > 0.6  # uniform play: 17/32
     assert abs(mean - exact) <= 4 * _error(exact, _squares(world, softmax)[Node(0, 0), None])

@@ -106,8 +106,8 @@ def test_a_stage_changes_single_keys_of_the_player() -> None:
         player={"concurrency": 7, "max_turns": 3},
         stages=[{"name": "a", "updates": 1, "player": {"max_turns": 5}}, {"name": "b", "updates": 1}],
     )
-    assert [(s.player.concurrency, s.player.max_turns) for s in config.stages] == [(7, 5), (7, 3)]
-    assert config.player.max_turns == 3
+    assert [(s.player.concurrency, s.player.max_turns.now) for s in config.stages] == [(7, 5), (7, 3)]
+    assert config.player.max_turns.now == 3
 
 
 def test_settings_of_the_player_that_stood_in_the_collector_still_work() -> None:
@@ -117,7 +117,8 @@ def test_settings_of_the_player_that_stood_in_the_collector_still_work() -> None
     )
     assert config.player.concurrency == 7
     assert [stage.player.retries for stage in config.stages] == [0, 0]
-    assert [stage.player.max_turns for stage in config.stages] == [5, None]
+    limits = [stage.player.max_turns for stage in config.stages]
+    assert [limit and limit.now for limit in limits] == [5, None]
     assert [dict(stage.parts["collector"].settings) for stage in config.stages] == [{"group_size": 2}] * 2
 
 

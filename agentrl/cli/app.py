@@ -240,6 +240,10 @@ def _run_folder(target: str) -> Path:
     path = Path(target)
     if path.is_dir():
         return path
+    if not path.exists():
+        raise ConfigError(
+            f"there is no run folder or run file {target!r} to go on with; `ls runs` shows runs made here"
+        )
     from agentrl.parts.run_file import parse
     from agentrl.parts.tables import read_tables
 

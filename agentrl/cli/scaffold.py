@@ -1,4 +1,4 @@
-"""`agentrl new`: writes the beginnings of a plugin, ready to be installed and checked."""
+"""`agentrl new`: writes the beginnings of a plugin of any kind, ready to be installed and checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from string import Template
 import click
 
 from agentrl.errors import ConfigError, did_you_mean
+from agentrl.parts.kinds import KINDS
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -21,38 +22,46 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 @click.option("--tools", is_flag=True, help="A world that is played by calling tools.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to write it; ./NAME unless given.")
 def new(kind: str, name: str, tools: bool, folder: Path | None) -> None:
-    """Write a working plugin with a test; KIND is environment."""
-    if kind != "environment":
-        raise ConfigError(f"`agentrl new` writes no {kind!r} yet. {did_you_mean(kind, ['environment'])}")
-    written = new_environment(name, tools=tools, folder=folder)
+    """Write a working plugin with a test; KIND is environment, credit or any other that `agentrl list` shows."""
+    written = new_plugin(kind, name, tools=tools, folder=folder)
     click.echo("\n".join(str(path) for path in written))
     where = written[0].parent
-    click.echo(f"\nnext: pip install -e {where} && agentrl check environment {name} && agentrl play {name}")
+    check = f"agentrl check {kind} {name}" + (" model=table" if kind == "trainer" else "")
+    then = f"agentrl play {name}" if kind == "environment" else f"agentrl show {kind} {name}"
+    click.echo(f"\nnext: pip install -e {where} && {check} && {then}")
     click.echo(f"test: pytest {where}")
 
 
-def new_environment(name: str, *, tools: bool = False, folder: Path | None = None) -> list[Path]:
-    """Write the plugin of a text or tool world, and return its files.
+def new_plugin(kind: str, name: str, *, tools: bool = False, folder: Path | None = None) -> list[Path]:
+    """Write a plugin of a kind, and return its files: pyproject.toml, the module, its test.
 
-    Raises ConfigError for a name that is none or is taken, and for a folder that exists or cannot be written.
+    Raises ConfigError for an unknown kind, for a name that is none or is taken, and for a folder that exists or cannot
+    be written.
     """
-    _check_name(name)
+    if kind not in KINDS:
+        raise ConfigError(f"there is no kind of part named {kind!r}. {did_you_mean(kind, KINDS)}")
+    if tools and kind != "environment":
+        raise ConfigError(f"--tools is for an environment; a {kind} has no tools")
+    _check_name(kind, name)
     folder = folder or Path(name)
+    what = "world" if kind == "environment" else kind
     words = {
+        "kind": kind,
         "name": name,
         "cls": "".join(part.capitalize() for part in name.split("_")),
-        "module": f"{name}_world",
-        "folder": f"{name.replace('_', '-')}-world",
+        "module": f"{name}_{what}",
+        "folder": f"{name}-{what}".replace("_", "-"),
     }
+    template = f"{kind}_tools" if tools else kind
     contents = {
         "pyproject.toml": "pyproject.toml",
-        f"{words['module']}.py": "tool_world.py" if tools else "text_world.py",
-        f"test_{words['module']}.py": "test_world.py",
+        f"{words['module']}.py": f"{template}.py",
+        f"test_{words['module']}.py": f"test_{template}.py",
     }
     try:
         folder.mkdir(parents=True)
-        for file, template in contents.items():
-            (folder / file).write_text(_template(template).substitute(words), encoding="utf-8")
+        for file, source in contents.items():
+            (folder / file).write_text(_template(source).substitute(words), encoding="utf-8")
     except FileExistsError:
         raise ConfigError(f"{folder} is there already, and nothing is overwritten; give another --folder") from None
     except OSError as error:
@@ -60,17 +69,17 @@ def new_environment(name: str, *, tools: bool = False, folder: Path | None = Non
     return [folder / file for file in contents]
 
 
-def _check_name(name: str) -> None:
+def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name.endswith("_"):
         raise ConfigError(
-            f"{name!r} cannot be the name of a world: give at most 40 small letters, digits and single words joined "
-            "by _, beginning with a letter and no word of Python's own, such as my_world"
+            f"{name!r} cannot be the name of a {kind}: give at most 40 small letters, digits and single words joined "
+            f"by _, beginning with a letter and no word of Python's own, such as my_{kind}"
         )
     from agentrl.parts.host import default_host
 
-    taken = {entry.name: entry.plugin for entry in default_host().registry("environment")}
+    taken = {entry.name: entry.plugin for entry in default_host().registry(kind)}
     if name in taken:
-        raise ConfigError(f"a world named {name!r} is installed already, by plugin {taken[name]!r}; give another name")
+        raise ConfigError(f"a {kind} named {name!r} is installed already, by plugin {taken[name]!r}; give another name")
 
 
 def _template(name: str) -> Template:

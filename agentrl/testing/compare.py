@@ -37,9 +37,10 @@ def flat(advantages: Sequence[Advantage]) -> Floats:
 
 
 def require_same(one: Advantages, two: Advantages, message: str, *, tolerance: float = 1e-9) -> None:
-    """Raise CheckFailed with the message where two advantages differ by more than a share of their size."""
+    """Raise CheckFailed with the message where two advantages differ by more than a share of the largest."""
     a, b = flat(one), flat(two)
-    same = a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
+    scale = max(float(np.abs(a).max(initial=0.0)), 1e-3)
+    same = a.shape == b.shape and np.allclose(a, b, rtol=0.0, atol=tolerance * scale)
     where = int(np.argmax(np.abs(a - b))) if a.shape == b.shape and len(a) else 0
     seen = f": {a[where]:.6g} and {b[where]:.6g}" if a.shape == b.shape and len(a) else ""
     require(same, f"{message}{seen}")

@@ -241,7 +241,7 @@ class _ShaperKit(_Kit):
 
 def _sample_advantages(trajectories: Sequence[Trajectory]) -> Advantages:
     """Numbers that depend on each trajectory alone, so that neither its place nor its company shows in them."""
-    return [t.rewards - 0.5 + 0.1 * np.arange(len(t.turns)) + 0.01 * t.member for t in trajectories]
+    return [t.rewards - 0.5 + 0.1 * np.arange(len(t.turns)) + 0.01 * len(t.turns) for t in trajectories]
 
 
 def _own(values: Advantages, trajectories: Sequence[Trajectory]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -48,7 +48,8 @@ def check_part(spec: Spec, host: Host) -> Report:
         return check(spec)
     with ExitStack() as stack:
         bench = _Bench(spec, host, stack)
-        bench.make()  # what cannot be made at all is for the caller, not for the report
+        if KINDS[spec.kind].kit:
+            bench.make()  # what cannot be made at all is for the caller, not for the report
         return check(bench.make, name=spec.name, **bench.extras())
 
 
@@ -59,7 +60,11 @@ class _Bench:
         """Settings that describe parts of a run (`model`, `loss`) become those parts."""
         part = host.part(spec.kind, spec.name)
         parameters = parameters_of(part, made=KINDS[spec.kind].made or inspect.isclass(part))
-        given = {name: p for name, p in parameters.items() if name in spec.settings and p.contract and p.required}
+        given = {
+            name: p
+            for name, p in parameters.items()
+            if p.contract and p.required and isinstance(spec.settings.get(name), (str, Mapping))
+        }
         self._parts = {p.contract: _spec_of(p, spec.settings[name]) for name, p in given.items()}
         self._spec = Spec(spec.kind, spec.name, {k: v for k, v in spec.settings.items() if k not in given})
         self._asks = {p.contract for p in parameters.values()}
@@ -122,13 +127,13 @@ class _Bench:
         try:
             return scope.keep(self._host.build(self._spec, scope.within(parts)))
         except ConfigError as error:
-            raise ConfigError(f"{error}{self._hint(parts)}") from None
+            raise ConfigError(self._with_hint(str(error), parts)) from None
 
-    def _hint(self, parts: Mapping[object, object]) -> str:
-        """How to give a part that a sample cannot stand for."""
+    def _with_hint(self, message: str, parts: Mapping[object, object]) -> str:
+        """The message, and how to name a part that a sample cannot stand for."""
         if Model not in self._asks or Model in parts:
-            return ""
-        return f" Name one for the check: agentrl check {self._spec.kind} {self._spec.name} model=NAME"
+            return message
+        return f"{message.rstrip('.')}. Name one for the check: agentrl check {self._spec.kind} {self._spec.name} model=NAME"
 
 
 def _spec_of(parameter: Parameter, value: object) -> Spec:

@@ -9,7 +9,7 @@ import numpy as np
 
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import AGENT, Batch, Completion, Group, Info, Task, Trajectory, Turn, groups, replaced
-from agentrl.errors import PolicyFault
+from agentrl.errors import ConfigError, PolicyFault
 from agentrl.parts.contracts import Dialogue, Model, Play, Question, Scorer, Scores, Version, Weights
 from agentrl.testing.report import finish
 from agentrl.testing.sample_model import SampleModel
@@ -20,8 +20,10 @@ class Wanderer:
     """A demonstrator: any admissible action."""
 
     def act(self, world: gymnasium.Env[str, str], info: Info, seed: int) -> str:
-        admissible = info["admissible"]
-        assert isinstance(admissible, tuple)
+        """Raises ConfigError for a world that lists none."""
+        admissible = info.get("admissible")
+        if not isinstance(admissible, tuple):
+            raise ConfigError('whoever wanders about chooses among info["admissible"], which this world does not give')
         return str(admissible[int(np.random.default_rng(seed).integers(len(admissible)))])
 
 

@@ -28,15 +28,15 @@ class Served:
     def __init__(self, make: Callable[[], Policy], model: Model | None, other: Model | None) -> None:
         self._make, self._model, self._other = make, model, other
 
-    def _with(self, work: Callable[[Policy], Awaitable[Value]]) -> Value:
-        """Do something with a new policy, and close it."""
-        policy = self._make()
+    def _with(self, work: Callable[[Policy], Awaitable[Value]], policy: Policy | None = None) -> Value:
+        """Do something with a policy, a new one unless given, and close it."""
+        policy = policy or self._make()
 
-        async def worked() -> Value:
+        async def worked(policy: Policy) -> Value:
             return await work(policy)
 
         try:
-            return finish(worked())
+            return finish(worked(policy))
         finally:
             close(policy)
 
@@ -73,11 +73,13 @@ class Served:
             dialogues.append(Dialogue(messages, f"d{number}", 1000 + number, prompt, info=info, max_tokens=12))
         return dialogues
 
-    def _published(self, policy: Policy, model: Model | None, update: int) -> Weights:
+    def _published(self, policy: Policy, model: Model | None) -> Weights:
+        """The weights of a model under a new number. Raises CheckSkipped where the policy takes none."""
         if not policy.accepts:
             raise CheckSkipped("it has no weights of its own")
         if model is None:
             raise CheckSkipped("no model was given to take weights from")
+        update = model.version.update + 1
         for way in (way for way in WAYS if way in policy.accepts):
             try:
                 return finish(model.publish(update, way))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import math
@@ -39,14 +40,24 @@ class _TrainerKit:
 
     def _trained(
         self, batches: Batches = sample_batch, advantages: Callable[[Batch], Advantages] | None = None,
-        trainer: Trainer | None = None,
+        trainer: Trainer | None = None, seed: int = 0,
     ) -> _Trained:  # fmt: skip
-        """One update of a new trainer, on a batch made with its own model."""
+        """One update of a new trainer, on a batch made with its own model. `seed`: of all generators of the process."""
+        _seed_everything(seed)
         trainer = trainer or self._make()
         batch = batches(trainer.model)
         metrics = finish(trainer.update(batch, (advantages or _advantages)(batch)))
         require(isinstance(metrics, Mapping), f"update gave {metrics!r}; it gives metrics, numbers by name")
         return _Trained(weights_digest(trainer.model), metrics, batch)
+
+    @functools.cached_property
+    def _counts(self) -> bool:
+        """Whether it counts tokens as it should where nothing is context; one check is enough to say that it does not."""
+        try:
+            self.every_sampled_token_is_accounted_for()
+        except CheckFailed:
+            return False
+        return True
 
     @gate
     def an_update_changes_the_model(self) -> None:
@@ -63,11 +74,7 @@ class _TrainerKit:
         return ", ".join(metrics)
 
     def the_same_seed_gives_the_same_weights(self) -> None:
-        digests = set()
-        for seed in (1, 2):
-            trainer = self._make()
-            _seed_everything(seed)  # what the process draws besides may not matter
-            digests.add(self._trained(trainer=trainer).digest)
+        digests = {self._trained(seed=seed).digest for seed in (1, 2)}  # what the process draws besides may not matter
         require(len(digests) == 1, "two trainers with one seed end with different weights")
 
     def a_saved_trainer_goes_on_exactly(self) -> None:
@@ -193,7 +200,8 @@ class _TrainerKit:
             return [np.where(context, 9.0, values) for context, values in pairs]
 
         trained = self._trained(batches)
-        _require_tokens(trained, trained.tokens(places(trained.batch)))
+        if self._counts:
+            _require_tokens(trained, trained.tokens(places(trained.batch)))
         same = self._trained(batches, other).digest == trained.digest
         require(same, "the advantage of a turn that is context changes the weights")
 

@@ -138,17 +138,17 @@ class _Seen:
 class _ContextKit:
     def __init__(self, make: Callable[[], Context | View]) -> None:
         self._make = make
-        self._turns = [_said(f"now {number}", f"act {number}") for number in range(8)]
 
     def _begin(self, context: Context | View | None = None, *, tokens: int = 10, key: str = "k") -> _Play:
         return _Play(context if context is not None else self._make(), tokens, key)
 
     @gate
     def it_gives_messages(self) -> str:
+        turns = _acts()
         play = self._begin()
         require(isinstance(play.session.instructions, str), "the instructions of its session are no text")
         require(isinstance(play.session.tools, tuple), f"the tools of its session are {play.session.tools!r}, no tuple")
-        for view in play.views(self._turns):
+        for view in play.views(turns):
             ok = isinstance(view.messages, tuple) and all(isinstance(message, Message) for message in view.messages)
             require(
                 ok and view.messages, f"view gave {view.messages!r}; it gives a tuple of agentrl.Message, or a Speak"
@@ -157,10 +157,11 @@ class _ContextKit:
         require(
             answer is None or isinstance(answer, Answer), f"answer gave {answer!r}, neither None nor an agentrl.Answer"
         )
-        return f"{len(view.messages)} messages after {len(self._turns)} turns"
+        return f"{len(view.messages)} messages after {len(turns)} turns"
 
     def the_current_observation_comes_last(self) -> None:
-        for count, view in enumerate(self._begin().views(self._turns)):
+        turns = _acts()
+        for count, view in enumerate(self._begin().views(turns)):
             last = view.messages[-1]
             require(last.role in ("user", "tool"), f"the last message is said by the {last.role}")
             require(
@@ -168,8 +169,9 @@ class _ContextKit:
             )
 
     def sampled_messages_keep_their_completion(self) -> None:
+        turns = _acts()
         play = self._begin()
-        for view in play.views(self._turns):
+        for view in play.views(turns):
             known = {id(turn.completion) for turn in play.turns}
             for message in (*view.messages, *(m for speak in view.spoken for m in speak.messages)):
                 if message.role == "assistant":
@@ -179,33 +181,37 @@ class _ContextKit:
                     )
 
     def a_branch_sees_what_its_parent_saw(self) -> None:
+        turns = _acts()
         parent = self._begin()
-        last = parent.views(self._turns)[-1]
-        messages = _replayed(self._begin().session, parent.turns, f"now {len(self._turns)}")
+        last = parent.views(turns)[-1]
+        messages = _replayed(self._begin().session, parent.turns, f"now {len(turns)}")
         require(written(messages) == written(last.messages), "a branch, replayed turn by turn, sees something else")
 
     def trajectories_do_not_mix(self) -> None:
+        turns = _acts()
         context = self._make()
-        alone = self._begin().views(self._turns)
+        alone = self._begin().views(turns)
         one, two = self._begin(context), self._begin(context, key="other")
-        for count in range(len(self._turns) + 1):
-            mixed = one.view(count, self._turns)
-            two.view(count, [_said("elsewhere", "wait")] * len(self._turns))
+        for count in range(len(turns) + 1):
+            mixed = one.view(count, turns)
+            two.view(count, [_said("elsewhere", "wait")] * len(turns))
             require(written(mixed) == written(alone[count]), "what one trajectory sees depends on another one")
 
     def views_and_turns_stay_as_they_were(self) -> None:
+        turns = _acts()
         play = self._begin()
         views, texts = [], []
-        before = written(self._turns)
-        for count in range(len(self._turns) + 1):
-            views.append(play.view(count, self._turns))
+        before = written(turns)
+        for count in range(len(turns) + 1):
+            views.append(play.view(count, turns))
             texts.append(written(views[-1]))
         require([written(view) for view in views] == texts, "an earlier view was changed later")
-        require(written(self._turns) == before, "it changes the turns that it is given")
+        require(written(turns) == before, "it changes the turns that it is given")
 
     def a_budget_is_kept(self) -> str:
+        turns = _acts()
         short, long = self._begin(tokens=0), self._begin(tokens=10**9)
-        few, many = short.views(self._turns)[-1], long.views(self._turns)[-1]
+        few, many = short.views(turns)[-1], long.views(turns)[-1]
         if not long.counted:
             raise CheckSkipped("it never asks how many tokens a prompt has")
         differs = len(many.messages) < len(few.messages) or len(long.turns) > len(short.turns)
@@ -213,21 +219,23 @@ class _ContextKit:
         return f"{len(many.messages)} instead of {len(few.messages)} messages where nothing fits"
 
     def turns_without_earlier_messages_are_shown_or_refused(self) -> str:
+        turns = _acts()
         context = self._make()
         if hasattr(context, "begin"):
             raise CheckSkipped("it has sessions, which are given no earlier messages")
-        replayed = _replayed(self._begin().session, self._turns, "now")
+        replayed = _replayed(self._begin().session, turns, "now")
         try:
-            messages = context("rules", tuple(self._turns), "now", ())
+            messages = context("rules", tuple(turns), "now", ())
         except AgentRLError as refused:
             return f"refused: {refused}"
         same = written(messages) == written(replayed)
         require(same, "given turns, and no messages that it returned before, it shows something else than turn by turn")
         return "they are shown as turn by turn"
 
-    def it_stops_asking_the_policy_to_speak(self) -> None:
-        for tokens in (10, 10**9):
-            self._begin(tokens=tokens).views(self._turns)
+
+def _acts() -> list[Turn]:
+    """Eight turns that were acted, newly made."""
+    return [_said(f"now {number}", f"act {number}") for number in range(8)]
 
 
 def _replayed(session: Session, turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:

@@ -148,7 +148,8 @@ class TransformersPolicy:
         prompt = made.ids
         if len(prompt) > self._max_context - 1:
             raise ContextOverflow(
-                f"a prompt of {len(prompt)} tokens leaves no room in max_context = {self._max_context}"
+                f"a prompt of {len(prompt)} tokens leaves no room in max_context = {self._max_context}; raise max_context of "
+                'the policy (or the model), or show less of the past: [context] name = "window"'
             )
         return prompt
 

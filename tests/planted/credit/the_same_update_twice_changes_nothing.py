@@ -1,0 +1,15 @@
+"""Divides by a sum over the update, so that a larger update learns more slowly."""
+
+from planted_support import against_the_mean
+
+
+class Normalised:
+    scope = "update"
+
+    def __call__(self, trajectories):
+        advantages = against_the_mean(trajectories)
+        total = sum(float((a**2).sum()) for a in advantages) or 1.0
+        return [a / total for a in advantages]
+
+
+make = Normalised

@@ -1,0 +1,109 @@
+"""Every kit finds what it was made to find: a wrong plugin fails the check that it is named after, and no other."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from planted_support import (
+    MODEL,
+    OTHER,
+    Brackets,
+    Branches,
+    History,
+    InTurn,
+    Lengths,
+    Lines,
+    PolicyGradient,
+    Repeats,
+    Summaries,
+    against_the_mean,
+    halved,
+)
+
+from agentrl.parts.kinds import KINDS
+from agentrl.testing import Report, check_environment, check_model, check_policy, kit
+from agentrl.testing.sample_model import SampleModel, SamplePolicy, SampleTrainer
+from agentrl.testing.sample_plays import Wanderer
+from agentrl.testing.samples import Stairs
+from agentrl_sandboxes.checks.kit import check_provider
+from agentrl_sandboxes.local import CONFIRMATION
+
+FOLDER = Path(__file__).parent / "planted"
+PLANTED = sorted(FOLDER.glob("*/*.py"))
+
+
+def _sandbox(plant: ModuleType, name: str) -> Report:
+    with plant.make() as provider:  # the contract alone: attempts to escape say nothing of a sandbox without walls
+        return check_provider(provider, name=name, attempts=())
+
+
+CHECKS: dict[str, Callable[[ModuleType, str], Report]] = {
+    "environment": lambda plant, name: check_environment(plant.make, name=name, actions=300),
+    "sandbox": _sandbox,
+    "model": lambda plant, name: check_model(plant.make, name=name, other=lambda: plant.make(1)),
+    "policy": lambda plant, name: check_policy(plant.make, name=name, model=MODEL, other=OTHER),
+    "judge": lambda plant, name: kit("judge")(plant.make, name=name, failing=getattr(plant, "failing", None)),
+}
+
+
+@pytest.mark.parametrize("path", PLANTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_check_that_a_fault_is_named_after_finds_it_and_no_other_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CONFIRMATION, "1")
+    plant, kind = _loaded(path, monkeypatch), path.parent.name
+    check = CHECKS.get(kind, lambda plant, name: kit(kind)(plant.make, name=name))
+    report = check(plant, path.stem)
+    assert [result.check for result in report.failures] == [path.stem], report.failures
+
+
+SOUND: tuple[tuple[str, Callable[..., object]], ...] = (
+    ("context", History),
+    ("context", Summaries),
+    ("dialect", Brackets),
+    ("collector", Repeats),
+    ("collector", Branches),
+    ("sampler", InTurn),
+    ("credit", lambda: against_the_mean),
+    ("shaper", lambda: halved),
+    ("loss", PolicyGradient),
+    ("trainer", lambda: SampleTrainer(SampleModel())),
+    ("judge", Lengths),
+    ("logger", Lines),
+)
+
+
+@pytest.mark.parametrize(("kind", "make"), SOUND, ids=lambda value: getattr(value, "__name__", value))
+def test_a_sound_part_passes_every_check(kind: str, make: Callable[..., object]) -> None:
+    report = kit(kind)(make)
+    assert report.passed, report.failures
+
+
+def test_a_sound_world_model_and_policy_pass_every_check() -> None:
+    for report in (
+        check_environment(Stairs, actions=1_000),
+        check_model(SampleModel, other=lambda: SampleModel(1)),
+        check_policy(lambda: SamplePolicy(MODEL), model=MODEL, other=OTHER),
+        check_policy(Wanderer),
+    ):
+        assert report.passed, report.failures
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_three_planted_faults(kind: str) -> None:
+    assert len(list((FOLDER / kind).glob("*.py"))) >= 3
+
+
+def _loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"planted_{path.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # what is pickled is found by its module
+    spec.loader.exec_module(module)
+    return module
