@@ -509,8 +509,8 @@ def test_a_branch_is_trained_on_its_own_turns_only(model, trajectories):
     assert metrics["tokens_scored"] == parent.tokens + len(parent.turns[2].completion.ids)
 
 
-def test_references_that_the_turns_carry_are_taken(model, trajectories):
-    trainer = trainer_of(model, PPO(reference_weight=1.0), learning_rate=1e-9)
+def test_references_that_the_turns_carry_are_taken(trajectories):
+    trainer = trainer_of(fresh(), PPO(reference_weight=1.0), learning_rate=1e-9)
     same = [with_columns(t, reference=lambda said: said.logprobs) for t in trajectories]
     other = [with_columns(t, reference=lambda said: said.logprobs - 1) for t in trajectories]
     assert trainer.train(same, random_advantages(same))["reference_kl"] == pytest.approx(0.0, abs=0.02)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict
 
 from agentrl.data.schedules import UPDATE
 from agentrl.data.seeds import seed_of
@@ -201,8 +200,9 @@ def draw_to_json(draw: Draw) -> dict[str, object]:
     """A draw as plain data. The turns of a prefix are kept as their observations and actions."""
     task = draw.task
     prefix = [{"observation": turn.observation, "action": turn.action} for turn in task.prefix]
-    return asdict(draw) | {"task": {"split": task.split, "index": task.index, "seed": task.seed, "key": task.key,
-                                    "copies": task.copies, "prefix": prefix}}  # fmt: skip
+    kept = {name: getattr(task, name) for name in ("split", "index", "seed", "key", "copies")}
+    numbers = {name: getattr(draw, name) for name in ("number", "copies", "seed", "update")}
+    return {**numbers, "task": {**kept, "prefix": prefix}}
 
 
 def draw_from_json(data: dict[str, object]) -> Draw:
