@@ -1,10 +1,10 @@
 """Self-distillation from feedback: a judge that reads a turn again with what the world said to it, and its loss."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import agentrl
-from agentrl import Codec, Column, LossBatch, Question, Scorer, Trajectory, Turn, messages_of
+from agentrl import AGENT, Codec, Column, LossBatch, Question, Scorer, Trajectory, Turn, messages_of
 
 
 @agentrl.hookimpl
@@ -25,27 +25,28 @@ def register_losses(register: agentrl.Register) -> None:
 class Reread:
     """Asks the run's own weights how likely each token would have been, had the feedback stood before the observation.
 
-    Writes `reread`, and with `top` the likeliest tokens, for the turns of one speaker to which the world gave
-    `info["feedback"]`. This is the teacher of SDPO (2601.20802) where no sibling succeeded; it reads the whole past,
-    whatever the context showed. A turn whose prompt would not fit is left out and counted as `too_long`.
+    Writes `reread` for the turns to which the world gave `info["feedback"]`, and the `top` likeliest tokens where the
+    loss wants them. This is the teacher of SDPO (2601.20802) where no sibling succeeded; it reads the agent's whole
+    past, whatever the context showed. `weights` is "current", "initial" or "average", as far as the model keeps them.
+    What would not fit is left without a teacher and counted as `too_long`.
     """
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        codec: Codec,
-        *,
-        weights: Annotated[Literal["current", "initial", "average"], "whose judgement it is"] = "current",
-        top: Annotated[int, "likeliest tokens that are kept, for the form jensen_shannon"] = 0,
-        speaker: Annotated[str, "whose turns are read again"] = "agent",
-    ) -> None:
-        self._scorer, self._codec, self._weights, self._top, self._speaker = scorer, codec, weights, top, speaker
-        self._too_long = 0
+    def __init__(self, scorer: Scorer, codec: Codec, *, weights: str = "current", top: int = 0) -> None:
+        self._scorer, self._codec, self._weights, self._top, self._too_long = scorer, codec, weights, top, 0
 
     async def annotate(self, trajectories: Sequence[Trajectory]) -> None:
-        turns = [turn for trajectory in trajectories for turn in self._questions(trajectory)]
-        scores = await self._scorer.score([question for _, question in turns], weights=self._weights, top=self._top)
-        for (turn, _), score in zip(turns, scores, strict=True):
+        asked: list[tuple[Turn, Question]] = []
+        for trajectory in trajectories:
+            acts = [turn for turn in trajectory.turns if (turn.agent, turn.kind) == (AGENT, "act")]
+            for past, turn in enumerate(acts):
+                feedback, said = turn.info.get("feedback"), turn.completion
+                if feedback and len(said.ids) and turn not in trajectory.turns[: trajectory.inherited]:
+                    prompt = self._codec.prompt(messages_of(acts[:past], f"{feedback}\n{turn.observation}")).ids
+                    asked.append((turn, Question(prompt, said.ids, said.sampling)))
+        fitting = [(t, q) for t, q in asked if len(q.prompt_ids) + len(q.ids) <= self._codec.max_context]
+        self._too_long += len(asked) - len(fitting)
+        scores = await self._scorer.score([q for _, q in fitting], weights=self._weights, top=self._top)
+        for (turn, _), score in zip(fitting, scores, strict=True):
             turn.columns["reread"] = score.logprobs
             if self._top:
                 turn.columns.update(teacher_ids=score.top_ids, teacher_logprobs=score.top_logprobs)
@@ -53,21 +54,6 @@ class Reread:
     def metrics(self) -> dict[str, float]:
         count, self._too_long = self._too_long, 0
         return {"too_long": float(count)}
-
-    def _questions(self, trajectory: Trajectory) -> list[tuple[Turn, Question]]:
-        """The turns that got feedback, each with its tokens after the prompt that holds it."""
-        questions, past = [], list[Turn]()
-        for position, turn in enumerate(trajectory.turns):
-            if turn.agent != self._speaker or turn.kind != "act":
-                continue
-            said, feedback = turn.completion, turn.info.get("feedback")
-            if feedback and len(said.ids) and position >= trajectory.inherited:
-                prompt = self._codec.prompt(messages_of(past, f"{feedback}\n{turn.observation}")).ids
-                fits = len(prompt) + len(said.ids) <= self._codec.max_context
-                questions += [(turn, Question(prompt, said.ids, said.sampling))] * fits
-                self._too_long += not fits
-            past.append(turn)
-        return questions
 
 
 class Distill:

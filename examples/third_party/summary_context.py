@@ -1,10 +1,11 @@
 """A context that lets the policy write a summary, and go on from that, before its prompt outgrows a budget."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import agentrl
-from agentrl import AGENT, ConfigError, ContextOverflow, Message, Session, Speak, Turn, messages_of
+from agentrl import AGENT, ContextOverflow, Message, Session, Speak, Turn, messages_of
 
 Count = Callable[[Sequence[Message]], int]
 
@@ -16,6 +17,7 @@ def register_contexts(register: agentrl.Register) -> None:
     register("summary", Summary)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """All since the last summary; once it takes `share` of `budget` tokens, the policy is asked for the next one.
 
@@ -26,21 +28,11 @@ class Summary:
     SUPO does not train on those that ended at a limit is a matter of the credit.
     """
 
-    def __init__(
-        self,
-        *,
-        budget: Annotated[int, "tokens of a prompt, at most"],
-        share: Annotated[float, "part of the budget from which on a summary is asked for"] = 0.95,
-        summary_tokens: Annotated[int, "tokens of a summary, at most"] = 64,
-        question: Annotated[str, "what the policy is asked, after the observation"] = QUESTION,
-        system: Annotated[bool, "whether the world's instructions are shown"] = True,
-    ) -> None:
-        if budget < 1 or not 0 < share <= 1 or summary_tokens < 1:
-            raise ConfigError(
-                f"context 'summary': budget = {budget}, share = {share}, summary_tokens = {summary_tokens}"
-            )
-        self.budget, self.share, self.summary_tokens = budget, share, summary_tokens
-        self.question, self.system = question, system
+    budget: Annotated[int, "tokens of a prompt, at most"]
+    share: Annotated[float, "part of the budget from which on a summary is asked for"] = 0.95
+    summary_tokens: Annotated[int, "tokens of a summary, at most"] = 64
+    question: Annotated[str, "what the policy is asked, after the observation"] = QUESTION
+    system: Annotated[bool, "whether the world's instructions are shown"] = True
 
     def begin(self, *, instructions: str, key: str, seed: int, speaker: str = AGENT, count: Count) -> Session:
         return SummarySession(self, [Message("system", instructions)] if self.system and instructions else [], count)
