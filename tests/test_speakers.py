@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from strangers import FOLDER, host
+from strangers import FOLDER, TINY, host, metrics_of, played, plugin, train
 
 import agentrl
 from agentrl import Completion, ConfigError, DataError, Outcome, Scene, Task, Trajectory, Turn, training_rows
@@ -45,14 +46,6 @@ def haggle(runs: Path, seller: str = "agent", buyer: str = "other", **changes: A
         "sampler": {"name": "uniform", "tasks": 4}, "collector": {"name": "asynchronous", "group_size": 4},
         "stages": [{"name": "both", "updates": 4, "trains": ["agent", "other"]}], **changes,
     }  # fmt: skip
-
-
-def train(tables: Mapping[str, Any], **parts: Any) -> Run:
-    return Run.open(agentrl.train(tables, host=host(), parts=parts).folder)
-
-
-def played(run: Run) -> list[Trajectory]:
-    return [trajectory for commit in run.commits() for trajectory in commit.trajectories()]
 
 
 def table(run: Run, name: str = "model") -> dict[str, float]:
@@ -248,31 +241,101 @@ def test_a_policy_that_stands_for_another_must_be_there(policies: Any, message: 
     assert message in str(error.value)
 
 
-TINY = {"name": "tiny", "layers": 1, "width": 16, "heads": 2, "kv_heads": 1, "head_width": 8, "vocabulary": 300}
+def counting(base: type[agentrl.TextWorld], in_a_thread: bool) -> tuple[type[agentrl.TextWorld], list[int]]:
+    """The world, and how many of it were in the middle of a task whenever one began."""
+    open_now: set[int] = set()
+    counts: list[int] = []
+
+    class Counted(base):  # type: ignore[misc, valid-type]
+        blocks, max_turns = in_a_thread, 4
+
+        def begin(self, task: Task) -> Scene:
+            open_now.add(id(self))
+            counts.append(len(open_now))
+            return super().begin(task)
+
+        def act(self, action: str) -> Scene:
+            scene = super().act(action)
+            if scene.done or self.turn == self.max_turns:
+                open_now.discard(id(self))
+            return scene
+
+    return Counted, counts
 
 
-@pytest.mark.parametrize("world", ["guest", "guest_by_voice"])
-def test_sixty_four_plays_whose_users_share_eight_slots_with_them_come_to_an_end(world: str, tmp_path: Path) -> None:
+def served(
+    runs: Path, world: type[agentrl.TextWorld], policies: Mapping[str, Any] = {}, **parts: Any
+) -> tuple[list[Trajectory], dict[str, Any]]:
+    """One update of 64 plays on eight slots, within minutes also on a busy machine."""
     tables = {
-        "name": world, "runs": str(tmp_path), "environment": {"name": world}, "model": {**TINY, "max_context": 512},
-        "policy": {"name": "transformers", "max_tokens": 4, "rows": 8, "workers": 1}, "loss": "ppo", "credit": "grpo",
-        "trainer": {"name": "packed", "workers": 1}, "sampler": {"name": "uniform", "tasks": 1},
-        "collector": {"name": "asynchronous", "group_size": 64}, "stages": [{"name": "serve", "updates": 1}],
-        "policies": {"guest": "policies.agent"} if world == "guest" else {}, "player": {"retries": 0},
-    }  # fmt: skip
-    with limit(60):
-        run = train(tables)
-    trajectories, metrics = played(run), json.loads((run.folder / "metrics.jsonl").read_text())
+        "name": "served",
+        "runs": str(runs),
+        "environment": "world",
+        "model": {**TINY, "max_context": 512},
+        "policy": {"name": "transformers", "max_tokens": 4, "rows": 8, "workers": 1},
+        "player": {"retries": 0},
+        "loss": "ppo",
+        "credit": "grpo",
+        "trainer": {"name": "packed", "workers": 1},
+        "sampler": {"name": "uniform", "tasks": 1},
+        "collector": {"name": "asynchronous", "group_size": 64},
+        "stages": [{"name": "serve", "updates": 1}],
+        "policies": policies,
+    }
+    with limit(240):
+        run = train(tables, environment=world, **parts)
+    (metrics,) = metrics_of(run)
+    assert 1 < metrics["policy/rows"] <= 8, "slots are shared"
+    trajectories = played(run)
     assert len(trajectories) == 64
     assert not any(trajectory.outcome.failed for trajectory in trajectories)
-    replies = [t for t in trajectories if any("The guest says: " in turn.observation for turn in t.turns)]
-    assert len(replies) == 64
-    if world == "guest":
-        assert {turn.agent for t in trajectories for turn in t.turns} == {"agent", "guest"}
-    else:
-        assert metrics["cost/user_calls"] >= 64
+    return trajectories, metrics
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["inline", "threaded"])
+def test_sixty_four_plays_whose_users_speak_by_their_own_engine_come_to_an_end(threaded: bool, tmp_path: Path) -> None:
+    world, counts = counting(plugin("guests").Guest, threaded)
+    trajectories, metrics = served(tmp_path, world, policies={"guest": "policies.agent"})
+    assert max(counts) == 64
+    for trajectory in trajectories:
+        assert {turn.agent for turn in trajectory.turns} == {"agent", "guest"}
+        assert any("The guest says: " in turn.observation for turn in trajectory.turns)
     assert metrics["tokens_untrained"] == 0
     assert metrics["train/row_tokens_ratio"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["says_it_never_waits", "threaded"])
+def test_sixty_four_worlds_that_wait_for_their_own_engine_come_to_an_end(threaded: bool, tmp_path: Path) -> None:
+    """A world with a voice is stepped in a thread, whatever it says of itself."""
+    world, counts = counting(plugin("guests").GuestByVoice, threaded)
+    trajectories, metrics = served(tmp_path, world)
+    assert max(counts) == 64
+    replies = [turn.observation for t in trajectories for turn in t.turns if "The guest says: " in turn.observation]
+    assert metrics["cost/user_calls"] >= len(replies) >= 64
+    assert metrics["tokens_untrained"] == 0
+
+
+class Asked:
+    """A judge that asks the engine which has just played, about all trajectories at once."""
+
+    def __init__(self, policy: agentrl.Policy) -> None:
+        self._policy = policy
+
+    async def annotate(self, trajectories: Sequence[Trajectory]) -> None:
+        answers = await asyncio.gather(*(self._answer(trajectory.id) for trajectory in trajectories))
+        for trajectory, answer in zip(trajectories, answers, strict=True):
+            trajectory.turns[-1].columns["judged"] = {"said": float(len(answer.ids))}
+
+    async def _answer(self, name: str) -> Completion:
+        messages = (agentrl.Message("user", "A guest sits down. Was it good?"),)
+        codec: Any = self._policy.codec  # type: ignore[attr-defined]
+        return await self._policy.act(agentrl.Dialogue(messages, f"judge/{name}", 1, codec.prompt(messages)))
+
+
+def test_users_by_voice_and_a_judge_share_the_engine_of_the_run(tmp_path: Path) -> None:
+    trajectories, _ = served(tmp_path, plugin("guests").GuestByVoice, judge=Asked)
+    scores: list[Any] = [trajectory.turns[-1].columns["judged"] for trajectory in trajectories]
+    assert all(score["said"] > 0 for score in scores)
 
 
 def test_the_run_own_policy_is_that_of_the_stage_where_the_stage_has_one(tmp_path: Path) -> None:

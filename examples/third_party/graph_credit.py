@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 import agentrl
-from agentrl import Advantages, Floats, Trajectory
+from agentrl import Advantages, ConfigError, Floats, Trajectory
 
 Node: TypeAlias = str | tuple[str, ...]
 """What counts as one state: an anchor; the goal; an end that no world described."""
@@ -40,6 +40,8 @@ def graph(
     A branch's inherited turns are on the map, but are moves of its parent; a spoken turn takes the advantage of the
     act that follows. Left out in this example: graphs kept from update to update.
     """
+    if scale <= 0 or not 0 < omega < 1:
+        raise ConfigError(f"credit 'graph': scale = {scale}, omega = {omega}; scale is positive, omega between 0 and 1")
     advantages = [np.zeros(len(trajectory.turns)) for trajectory in trajectories]
     for members in agentrl.groups(trajectories).values():
         walked = [move for i in members for move in moves(trajectories[i], i)]

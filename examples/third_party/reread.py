@@ -1,10 +1,26 @@
 """Self-distillation from feedback: a judge that reads a turn again with what the world said to it, and its loss."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+import numpy as np
 
 import agentrl
-from agentrl import AGENT, Codec, Column, LossBatch, Question, Scorer, Trajectory, Turn, messages_of
+from agentrl import (
+    AGENT,
+    Codec,
+    Column,
+    ConfigError,
+    LossBatch,
+    PolicyFault,
+    Question,
+    Scorer,
+    Scores,
+    Trajectory,
+    Turn,
+    messages_of,
+)
 
 
 @agentrl.hookimpl
@@ -31,29 +47,52 @@ class Reread:
     What would not fit is left without a teacher and counted as `too_long`.
     """
 
-    def __init__(self, scorer: Scorer, codec: Codec, *, weights: str = "current", top: int = 0) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        codec: Codec,
+        *,
+        weights: Annotated[str, "which weights are asked"] = "current",
+        top: Annotated[int, "likeliest tokens that are kept beside it, for `jensen_shannon`"] = 0,
+    ) -> None:
+        if top < 0:
+            raise ConfigError(f"judge 'reread': top = {top}; it may not be negative")
         self._scorer, self._codec, self._weights, self._top, self._too_long = scorer, codec, weights, top, 0
 
     async def annotate(self, trajectories: Sequence[Trajectory]) -> None:
-        asked: list[tuple[Turn, Question]] = []
+        own, asked = list[Turn](), list[tuple[Turn, Question]]()
         for trajectory in trajectories:
             acts = [turn for turn in trajectory.turns if (turn.agent, turn.kind) == (AGENT, "act")]
             for past, turn in enumerate(acts):
                 feedback, said = turn.info.get("feedback"), turn.completion
-                if feedback and len(said.ids) and turn not in trajectory.turns[: trajectory.inherited]:
-                    prompt = self._codec.prompt(messages_of(acts[:past], f"{feedback}\n{turn.observation}")).ids
-                    asked.append((turn, Question(prompt, said.ids, said.sampling)))
+                if len(said.ids) and turn not in trajectory.turns[: trajectory.inherited]:
+                    own.append(turn)
+                    if feedback:
+                        prompt = self._codec.prompt(messages_of(acts[:past], f"{feedback}\n{turn.observation}")).ids
+                        asked.append((turn, Question(prompt, said.ids, said.sampling)))
         fitting = [(t, q) for t, q in asked if len(q.prompt_ids) + len(q.ids) <= self._codec.max_context]
         self._too_long += len(asked) - len(fitting)
-        scores = await self._scorer.score([q for _, q in fitting], weights=self._weights, top=self._top)
-        for (turn, _), score in zip(fitting, scores, strict=True):
-            turn.columns["reread"] = score.logprobs
-            if self._top:
-                turn.columns.update(teacher_ids=score.top_ids, teacher_logprobs=score.top_logprobs)
+        with suppress(PolicyFault):  # nothing is written where nobody answers
+            scores = await self._scorer.score([q for _, q in fitting], weights=self._weights, top=self._top)
+            for turn in own:  # those without a teacher say so, also where no turn of the update has one
+                self._write(turn, no_teacher(len(turn.completion.ids), self._top))
+            for (turn, _), score in zip(fitting, scores, strict=True):
+                self._write(turn, score)
+
+    def _write(self, turn: Turn, score: Scores) -> None:
+        turn.columns["reread"] = score.logprobs
+        if self._top:
+            turn.columns.update(teacher_ids=score.top_ids, teacher_logprobs=score.top_logprobs)
 
     def metrics(self) -> dict[str, float]:
         count, self._too_long = self._too_long, 0
         return {"too_long": float(count)}
+
+
+def no_teacher(count: int, top: int) -> Scores:
+    """What no scorer gives: log-probs above 0, and a list of tokens whose log-probs are all 0."""
+    nobody = np.zeros((count, top), np.float32)
+    return Scores(np.ones(count, np.float32), top_ids=nobody.astype(np.int32), top_logprobs=nobody)
 
 
 class Distill:

@@ -16,15 +16,15 @@ class SecondTry:
 
     A failed trajectory is cut behind its first invalid turn, or, where it has none, `back` turns before its end. From
     there the task is played on `tries` times, by the same policy and with luck of its own: group "12/7" holds those
-    from turn 7. One trajectory stands for all that are cut at the same turn. The published method is not released; it
-    also puts a diagnosis into the prompt, which here is the context's business.
+    that share the turns up to turn 7. One trajectory stands for all that are cut behind the same turn. The published
+    method is not released; it also puts a diagnosis into the prompt, which here is the context's business.
     """
 
     def __init__(
         self,
         player: Player,
         *,
-        group_size: Annotated[int, "trajectories per task"] = 8,
+        group_size: Annotated[int, "trajectories per task, where the task asks for none"] = 8,
         tries: Annotated[int, "continuations of a failed trajectory"] = 4,
         cuts: Annotated[int, "failed trajectories that are continued, at most"] = 1,
         back: Annotated[int, "turns that are played anew where none was invalid"] = 2,
@@ -35,14 +35,14 @@ class SecondTry:
 
     async def collect(self, draw: Draw, speakers: Speakers) -> list[Group]:
         """The group of the draw, then those of second tries, by the turn they begin with."""
-        key, task = str(draw.number), draw.task
-        members = [Play(task, key, n, seed_of(draw.seed, n), snapshots="invalid") for n in range(self._group_size)]
-        first = Group(key, draw.number, tuple(await self._player.play(speakers, members)))
+        key, members = str(draw.number), range(draw.copies or self._group_size)
+        plays = [Play(draw.task, key, n, seed_of(draw.seed, n), snapshots="invalid") for n in members]
+        first = Group(key, draw.number, tuple(await self._player.play(speakers, plays)))
         failed = [trajectory for trajectory in agentrl.trainable(first.trajectories) if not trajectory.success]
-        parents = {turn: parent for parent in reversed(failed) if (turn := self._cut(parent)) > 0}
+        parents = {last: parent for parent in reversed(failed) if (last := self._last_kept(parent)) >= 0}
         plays = [
-            self._play(draw, parents[turn], turn, n)
-            for turn in sorted(parents)[: self._cuts]
+            self._play(draw, parents[last], last, n)
+            for last in sorted(parents)[: self._cuts]
             for n in range(self._tries)
         ]
         again = await self._player.play(speakers, plays)
@@ -51,12 +51,13 @@ class SecondTry:
             *(Group(key, draw.number, tuple(again[i] for i in own)) for key, own in agentrl.groups(again).items()),
         ]
 
-    def _cut(self, parent: Trajectory) -> int:
-        """How many turns of a trajectory are kept; 0 where nothing would be left to keep or to play."""
-        wrong = (turn for turn, said in enumerate(parent.turns, 1) if said.invalid)
-        return min(next(wrong, len(parent.turns) - self._back), len(parent.turns) - 1)
+    def _last_kept(self, parent: Trajectory) -> int:
+        """The turn behind which a trajectory is cut; negative where nothing would be left to keep or to play."""
+        end = len(parent.turns) - 1
+        wrong = (turn for turn, said in enumerate(parent.turns) if said.invalid)
+        return min(next(wrong, end - self._back), end - 1)
 
-    def _play(self, draw: Draw, parent: Trajectory, turn: int, number: int) -> Play:
-        seed = seed_of(draw.seed, parent.id, turn, "second try", number)
-        start = Start(parent.turns[:turn], self._player.snapshot(parent, turn - 1), f"{parent.id}@{turn}", number, seed)
-        return Play(draw.task, f"{draw.number}/{turn}", number, seed, start, labels={"stage": "second try"})
+    def _play(self, draw: Draw, parent: Trajectory, last: int, number: int) -> Play:
+        seed, kept = seed_of(draw.seed, parent.id, last, "second try", number), parent.turns[: last + 1]
+        start = Start(kept, self._player.snapshot(parent, last), f"{parent.id}@{last}", number, seed)
+        return Play(draw.task, f"{draw.number}/{last}", number, seed, start, labels={"stage": "second try"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import agentrl
-from agentrl import AGENT, ContextOverflow, Message, Session, Speak, Turn, messages_of
+from agentrl import AGENT, ConfigError, ContextOverflow, Message, Session, Speak, Turn, messages_of
 
 Count = Callable[[Sequence[Message]], int]
 
@@ -33,6 +33,10 @@ class Summary:
     summary_tokens: Annotated[int, "tokens of a summary, at most"] = 64
     question: Annotated[str, "what the policy is asked, after the observation"] = QUESTION
     system: Annotated[bool, "whether the world's instructions are shown"] = True
+
+    def __post_init__(self) -> None:
+        if not (self.budget > 0 and 0 < self.share <= 1 and self.summary_tokens > 0):
+            raise ConfigError("context 'summary': budget and summary_tokens must be positive, share above 0, at most 1")
 
     def begin(self, *, instructions: str, key: str, seed: int, speaker: str = AGENT, count: Count) -> Session:
         return SummarySession(self, [Message("system", instructions)] if self.system and instructions else [], count)
