@@ -228,7 +228,7 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     words = {}
     for before, node in zip(body.body, body.body[1:], strict=False):
         if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(node, ast.Expr):
-            words[before.target.id] = str(ast.literal_eval(node.value))
+            words[before.target.id] = " ".join(ast.literal_eval(node.value).split())
     return words
 
 

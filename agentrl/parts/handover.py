@@ -9,7 +9,8 @@ import numpy as np
 
 from agentrl.data.types import Message, Metrics
 from agentrl.errors import PolicyFault
-from agentrl.parts.contracts import Dialogue, Model, Policy, Question, Scorer, Weights
+from agentrl.parts.playing import Dialogue, Policy
+from agentrl.parts.weights import Model, Question, Scorer, Weights
 
 TOKENS = 16
 LARGEST_GAP = 1e-4

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentrl.parts import contracts
+from agentrl.parts.injected import Columns, SavedCodec, Seed, Splits, Texts, Updates
+from agentrl.parts.learning import Credit, Judge, Logger, Loss, Shaper, Trainer
+from agentrl.parts.playing import Collector, Demonstrator, Player, Policy, Sampler, Voice
+from agentrl.parts.weights import Folder, Model, Scorer
+from agentrl.parts.words import Codec, Context, Dialect
 from agentrl.sandbox import SandboxProvider
 
 
@@ -34,29 +38,29 @@ KINDS: dict[str, Kind] = {
         Kind("environment", "register_environments", object, "a world", stage=True,
              kit=f"{_KITS}.environment:check_environment"),
         Kind("sandbox", "register_sandboxes", SandboxProvider, "where untrusted code runs"),
-        Kind("model", "register_models", contracts.Model, "weights and codec",
+        Kind("model", "register_models", Model, "weights and codec",
              kit=f"{_KITS}.models:check_model"),
-        Kind("policy", "register_policies", contracts.Policy, "who acts", stage=True,
+        Kind("policy", "register_policies", Policy, "who acts", stage=True,
              kit=f"{_KITS}.policies:check_policy"),
-        Kind("context", "register_contexts", contracts.Context, "what of the past is seen", made=False, stage=True,
+        Kind("context", "register_contexts", Context, "what of the past is seen", made=False, stage=True,
              default="full", kit=f"{_KITS}.words:check_context"),
-        Kind("dialect", "register_dialects", contracts.Dialect, "how an action is written", stage=True,
+        Kind("dialect", "register_dialects", Dialect, "how an action is written", stage=True,
              default="plain", kit=f"{_KITS}.words:check_dialect"),
-        Kind("collector", "register_collectors", contracts.Collector, "how a task is played", stage=True,
+        Kind("collector", "register_collectors", Collector, "how a task is played", stage=True,
              default="asynchronous", kit=f"{_KITS}.collecting:check_collector"),
-        Kind("sampler", "register_samplers", contracts.Sampler, "which tasks come next", stage=True,
+        Kind("sampler", "register_samplers", Sampler, "which tasks come next", stage=True,
              default="uniform", kit=f"{_KITS}.collecting:check_sampler"),
-        Kind("credit", "register_credits", contracts.Credit, "advantages of turns", made=False, stage=True,
+        Kind("credit", "register_credits", Credit, "advantages of turns", made=False, stage=True,
              kit=f"{_KITS}.credits:check_credit"),
-        Kind("shaper", "register_shapers", contracts.Shaper, "rewrites advantages", made=False, many="shapers",
+        Kind("shaper", "register_shapers", Shaper, "rewrites advantages", made=False, many="shapers",
              kit=f"{_KITS}.credits:check_shaper"),
-        Kind("loss", "register_losses", contracts.Loss, "what is minimised", stage=True,
+        Kind("loss", "register_losses", Loss, "what is minimised", stage=True,
              kit=f"{_KITS}.losses:check_loss"),
-        Kind("trainer", "register_trainers", contracts.Trainer, "changes the weights", stage=True,
+        Kind("trainer", "register_trainers", Trainer, "changes the weights", stage=True,
              kit=f"{_KITS}.trainers:check_trainer"),
-        Kind("judge", "register_judges", contracts.Judge, "writes columns before credit", many="judges",
+        Kind("judge", "register_judges", Judge, "writes columns before credit", many="judges",
              kit=f"{_KITS}.watching:check_judge"),
-        Kind("logger", "register_loggers", contracts.Logger, "takes metrics somewhere", many="loggers",
+        Kind("logger", "register_loggers", Logger, "takes metrics somewhere", many="loggers",
              kit=f"{_KITS}.watching:check_logger"),
     )
 }  # fmt: skip
@@ -69,8 +73,7 @@ OF_CONTRACT = {kind.contract: kind for kind in KINDS.values() if kind.contract i
 """Contract that a parameter is annotated with → kind of the part that a run file may name for it."""
 
 INJECTED: frozenset[object] = frozenset(
-    {*OF_CONTRACT, contracts.Codec, contracts.Player, contracts.Scorer, contracts.Voice, contracts.Demonstrator}
-    | {contracts.Seed, contracts.Updates, contracts.Folder, contracts.Splits, contracts.Texts, contracts.SavedCodec}
-    | {contracts.Columns}
+    {*OF_CONTRACT, Codec, Player, Scorer, Voice, Demonstrator}
+    | {Columns, Folder, SavedCodec, Seed, Splits, Texts, Updates}
 )
 """Types whose parameters are filled with parts of the run instead of settings."""

@@ -11,23 +11,10 @@ from agentrl.data.columns import COLUMNS, Column, check_columns
 from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT, Advantage, Advantages, Batch, Metrics, Trajectory
 from agentrl.errors import AgentRLError, ConfigError, PluginError
-from agentrl.parts.contracts import (
-    Collector,
-    Credit,
-    Credited,
-    Folder,
-    Judge,
-    Model,
-    Policy,
-    Sampler,
-    Shaper,
-    Shared,
-    Speakers,
-    Stream,
-    Trainer,
-    Weights,
-)
 from agentrl.parts.handover import Probe
+from agentrl.parts.learning import Credit, Credited, Judge, Shaper, Trainer
+from agentrl.parts.playing import Collector, Policy, Sampler, Speakers
+from agentrl.parts.weights import Folder, Model, Shared, Stream, Weights
 
 
 @dataclass

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentrl.data.schedules import Scheduled
 from agentrl.errors import ConfigError, PluginError
-from agentrl.parts.contracts import Demonstrator, Policy, Voice
 from agentrl.parts.kinds import KINDS, OF_CONTRACT, Kind
+from agentrl.parts.playing import Demonstrator, Policy, Voice
 from agentrl.parts.registry import Spec
 from agentrl.parts.settings import Parameter, Part, check_settings, describe, parameters_of
 
