@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from agentrl.data.schedules import Scheduled
-from agentrl.errors import ConfigError, PluginError
+from agentrl.errors import ConfigError
 from agentrl.parts.kinds import KINDS, OF_CONTRACT, Kind
 from agentrl.parts.playing import Demonstrator, Policy, Voice
 from agentrl.parts.registry import Spec
-from agentrl.parts.settings import Parameter, Part, check_settings, describe, parameters_of
+from agentrl.parts.settings import Parameter, bare, check_settings, describe
 
 if TYPE_CHECKING:
     from agentrl.parts.host import Host
 
-_OLD = "see CHANGELOG, 'Parts by type'"
+NAMED = {"model": "models.", "policy": "policies."}
+"""Kind → how a run file names a further part of it."""
 
 
 class Scope:
@@ -74,10 +74,10 @@ class Scope:
 
     def nested(self, host: Host, kind: Kind, value: object) -> object:
         """The part that a run file names or describes for a parameter: "policies.user", a name, or a table."""
-        if isinstance(value, str) and "." in value:
+        if is_name(value):
             if self._named is None:
                 raise ConfigError(f"{value!r} names a part of a run; here is none, so give a table")
-            return self._named(value)
+            return self._named(str(value))
         spec = Spec.from_table(kind.name, value)
         key = (spec.kind, spec.name, repr(sorted(spec.settings.items())))
         if key not in self._nested:
@@ -105,46 +105,29 @@ def kind_for(parameter: Parameter) -> Kind | None:
     return OF_CONTRACT.get(parameter.contract)  # type: ignore[call-overload,no-any-return]
 
 
-def build(host: Host, kind: Kind, spec: Spec, part: Part, scope: Scope) -> object:
+def is_name(value: object) -> bool:
+    """Whether a run file names a further part of the run ("policies.user") instead of describing one."""
+    return isinstance(value, str) and "." in value
+
+
+def build(host: Host, spec: Spec, scope: Scope) -> object:
     """Make the part: a class or what a made kind registers is called, else its settings are bound.
 
     Raises ConfigError for settings that do not fit and parts that the run lacks, PluginError for a signature that
     this version does not understand.
     """
-    made = kind.made or inspect.isclass(part)
-    parameters = parameters_of(part, made=made)
-    check_signature(spec, parameters)
-    settable = {p.name: p for p in parameters.values() if _settable(p)}
-    values = check_settings(
-        spec, {**settable, **{p.name: p for p in parameters.values() if p.name in spec.settings and p.contract}}
-    )
+    part, parameters = host.part(spec.kind, spec.name), host.parameters(spec)
+    values = check_settings(spec, parameters)
     arguments: dict[str, object] = {}
-    for parameter in parameters.values():
-        if parameter.name in values:
-            value = values[parameter.name]
-            arguments[parameter.name] = _nested(host, spec, parameter, value, scope) if parameter.contract else value
+    for name, parameter in parameters.items():
+        if name in values:
+            arguments[name] = _nested(host, spec, parameter, scope) if parameter.contract else values[name]
         elif parameter.contract is not None and parameter.required:
-            arguments[parameter.name] = _given(spec, parameter, scope)
-    if not made:
+            arguments[name] = _given(spec, parameter, scope)
+    if not host.makes(spec):
         return functools.partial(part, **arguments) if arguments else part
-    positional = [arguments.pop(p.name) for p in parameters.values() if not p.keyword and p.name in arguments]
+    positional = [arguments.pop(name) for name, p in parameters.items() if not p.keyword and name in arguments]
     return part(*positional, **arguments)
-
-
-def check_signature(spec: Spec, parameters: Mapping[str, Parameter]) -> None:
-    """Raise PluginError for a parameter that is neither a setting nor says by its type what it wants."""
-    for parameter in parameters.values():
-        if not parameter.keyword and parameter.contract is None:
-            raise PluginError(
-                f"{spec.kind} {spec.name!r}: its parameter {parameter.name!r} ({describe(parameter.annotation)}) is no "
-                "setting (those are keyword-only) and names no part of a run; annotate it with a contract, such as "
-                f"`model: agentrl.Model`, `player: agentrl.Player`, `seed: agentrl.Seed` ({_OLD})"
-            )
-
-
-def _settable(parameter: Parameter) -> bool:
-    """Whether a run file may set it: settings, and parts with a default."""
-    return parameter.keyword and not (parameter.contract is not None and parameter.required)
 
 
 def _given(spec: Spec, parameter: Parameter, scope: Scope) -> object:
@@ -157,67 +140,52 @@ def _given(spec: Spec, parameter: Parameter, scope: Scope) -> object:
     return part
 
 
-def _nested(host: Host, spec: Spec, parameter: Parameter, value: object, scope: Scope) -> object:
-    if isinstance(value, (list, tuple)):
-        return [_listed(host, spec, parameter, entry, scope) for entry in value]
-    if not isinstance(value, (str, Mapping)):
-        return value  # given live, from Python
-    kind = kind_for(parameter)
-    if kind is None:
-        raise ConfigError(
-            f"{spec.kind} {spec.name!r}: {parameter.name} takes a part of the run ({describe(parameter.contract)}), "
-            "which a run file cannot describe; omit it"
-        )
-    if kind.name == "sandbox" and not (isinstance(value, str) and "." in value):
-        return host.provider(Spec.from_table("sandbox", value))
-    part = scope.nested(host, kind, value)
-    return scope.voice_of(part) if parameter.contract is Voice else part
+def _nested(host: Host, spec: Spec, parameter: Parameter, scope: Scope) -> object:
+    """What a run file gives for a parameter that takes parts: one, or a list of them, each beside its weight."""
+    parts: list[object] = []
+    for value, weight in entries(spec, parameter):
+        kind, part = kind_for(parameter), value
+        if kind is not None and kind.name == "sandbox" and not is_name(value) and isinstance(value, (str, Mapping)):
+            part = host.provider(Spec.from_table("sandbox", value))
+        elif kind is not None and isinstance(value, (str, Mapping)):
+            part = scope.nested(host, kind, value)
+            part = scope.voice_of(part) if parameter.contract is Voice else part
+        parts.append(part if weight is None else (part, weight))
+    return parts if isinstance(spec.settings[parameter.name], (list, tuple)) else parts[0]
 
 
-def _listed(host: Host, spec: Spec, parameter: Parameter, value: object, scope: Scope) -> object:
-    """One part of a list; a parameter that takes pairs `tuple[Contract, float]` gets its `weight` beside it."""
-    value, weight = _weighed(spec, parameter, value)
-    part = _nested(host, spec, parameter, value, scope)
-    return part if weight is None else (part, weight)
+def entries(spec: Spec, parameter: Parameter) -> Iterator[tuple[object, float | None]]:
+    """What a run file gives for a parameter that takes parts: names, tables, or live parts from Python, each with its weight.
 
-
-def _weighed(spec: Spec, parameter: Parameter, value: object) -> tuple[object, float | None]:
-    """A table of a list without its `weight`, and that (1 unless given); None where the parameter takes none."""
-    inner = typing.get_args(parameter.annotation)
-    if not inner or typing.get_origin(inner[0]) is not tuple:
-        return value, None
-    if isinstance(value, tuple):
-        return value[0], float(value[1])  # given live, from Python
-    weight = value.get("weight", 1.0) if isinstance(value, Mapping) else 1.0
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-        raise ConfigError(f"{spec.kind} {spec.name!r}: weight = {weight!r} in {parameter.name}; it takes a number")
-    table = {key: entry for key, entry in value.items() if key != "weight"} if isinstance(value, Mapping) else value
-    return table, float(weight)
-
-
-def nested_specs(spec: Spec, part: Part) -> list[Spec]:
-    """The parts that a run file describes for parameters of a part; names such as "policies.user" omitted."""
-    made = KINDS[spec.kind].made or inspect.isclass(part)
-    inner: list[Spec] = []
-    for parameter in parameters_of(part, made=made).values():
-        kind, value = kind_for(parameter), spec.settings.get(parameter.name)
-        if kind is None:
-            continue
-        entries = value if isinstance(value, (list, tuple)) else None
-        for one in [value] if entries is None else [_weighed(spec, parameter, entry)[0] for entry in entries]:
-            if isinstance(one, (str, Mapping)) and not (isinstance(one, str) and "." in one):
-                inner.append(Spec.from_table(kind.name, one))
-    return inner
+    The weight is None unless the parameter takes pairs `tuple[Contract, float]`. Raises ConfigError for what is no part.
+    """
+    where, value, kind = f"{spec.kind} {spec.name!r}", spec.settings[parameter.name], kind_for(parameter)
+    inner = typing.get_args(bare(parameter.annotation))
+    weighed = bool(inner) and typing.get_origin(inner[0]) is tuple
+    for entry in value if isinstance(value, (list, tuple)) else [value]:
+        weight: object = 1.0
+        if weighed and isinstance(entry, tuple):
+            entry, weight = entry  # given live, from Python
+        elif weighed and isinstance(entry, Mapping):
+            weight = entry.get("weight", 1.0)
+            entry = {key: inner for key, inner in entry.items() if key != "weight"}
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            raise ConfigError(f"{where}: weight = {weight!r} in {parameter.name}; it takes a number")
+        if kind is None and isinstance(entry, (str, Mapping)):
+            raise ConfigError(
+                f"{where}: {parameter.name} takes a part of the run ({describe(parameter.contract)}), which a run file "
+                "cannot describe; omit it"
+            )
+        if isinstance(entry, (bool, int, float)):
+            raise ConfigError(f"{where}: {parameter.name} = {entry!r}; it takes a part: a name or a table with `name`")
+        yield entry, float(weight) if weighed else None
 
 
 def schedules_of(host: Host, specs: Iterable[Spec]) -> dict[str, Scheduled[float]]:
     """Settings of parts that follow a schedule, by "kind.name" ("part.name" for kinds of which a stage has many)."""
-    schedules: dict[str, Scheduled[float]] = {}
-    for spec in specs:
-        kind, part = KINDS[spec.kind], host.part(spec.kind, spec.name)
-        parameters = parameters_of(part, made=kind.made or inspect.isclass(part))
-        values = check_settings(spec, {name: p for name, p in parameters.items() if name in spec.settings})
-        for name, value in values.items():
-            if isinstance(value, Scheduled) and len(value.values) > 1:
-                schedules[f"{spec.name if kind.many else spec.kind}.{name}"] = value
-    return schedules
+    return {
+        f"{spec.name if KINDS[spec.kind].many else spec.kind}.{name}": value
+        for spec in specs
+        for name, value in check_settings(spec, host.parameters(spec)).items()
+        if isinstance(value, Scheduled) and len(value.values) > 1
+    }
