@@ -61,9 +61,9 @@ class Host:
         self._declared_by: dict[str, str] = {}
         self._providers: dict[tuple[int, str, str], object] = {}
         self._lock = threading.Lock()
-        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-            self._load(point)
-        for name, plugin in self._extra.items():
+        # reversed: of a distribution that is seen twice on sys.path, the first counts
+        points: dict[str, object] = {point.name: point for point in reversed(entry_points(group=GROUP))}
+        for name, plugin in [*sorted(points.items()), *self._extra.items()]:
             self._add(name, plugin)
 
     def with_plugins(self, extra: Mapping[str, object]) -> Host:
@@ -165,18 +165,12 @@ class Host:
                 self._providers[key] = self.build(spec)
             return self._providers[key]
 
-    def _load(self, point: EntryPoint) -> None:
-        if point.name in self.broken or self.manager.has_plugin(point.name):
-            return  # the same distribution seen twice on sys.path
-        try:
-            plugin = point.load()
-        except (Exception, SystemExit) as error:  # a stranger's import may fail in any way, and takes no other down
-            self._switch_off(point.name, f"cannot be imported from {point.value!r}: {type(error).__name__}: {error}")
-            return
-        self._add(point.name, plugin)
-
     def _add(self, name: str, plugin: object) -> None:
+        doing = ""
         try:
+            if isinstance(plugin, EntryPoint):
+                doing = f"cannot be imported from {plugin.value!r}: "
+                plugin, doing = plugin.load(), ""
             self._check_hooks(name, plugin)
             self.manager.register(plugin, name=name)
             hooked = {caller.name for caller in self.manager.get_hookcallers(plugin) or ()}
@@ -185,8 +179,12 @@ class Host:
                     getattr(plugin, hook)(functools.partial(self._offer, kind, name))
             if "register_columns" in hooked:
                 getattr(plugin, "register_columns")(functools.partial(self._declare, name))  # noqa: B009
-        except (Exception, SystemExit) as error:  # what a plugin does in its hooks is its own business
-            self._switch_off(name, f"{error}" if isinstance(error, PluginError) else f"{type(error).__name__}: {error}")
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a stranger's import and hooks may fail in any way, and take no other down
+            reason = "" if isinstance(error, PluginError) else f"{doing}{type(error).__name__}: "
+            self._switch_off(name, f"{reason}{error}")
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
 
@@ -207,15 +205,12 @@ class Host:
     def _check_hooks(self, name: str, plugin: object) -> None:
         if inspect.isclass(plugin):
             raise PluginError(f"plugin {name!r} is the class {plugin.__name__}; give a module or an object")
-        for attribute in dir(plugin):
-            if not attribute.startswith(("register_", "on_")):
-                continue
+        for attribute in [name for name in dir(plugin) if name.startswith(("register_", "on_"))]:
             value = getattr(plugin, attribute)
-            if attribute in HOOKS:
-                if not callable(value):
-                    raise PluginError(f"plugin {name!r}: the hook {attribute!r} is no function but {value!r}")
-                continue
-            if hasattr(value, "agentrl_impl") or (attribute.startswith("register_") and _own(plugin, attribute)):
+            if attribute in HOOKS and not callable(value):
+                raise PluginError(f"plugin {name!r}: the hook {attribute!r} is no function but {value!r}")
+            marked = hasattr(value, "agentrl_impl") or (attribute.startswith("register_") and _own(plugin, attribute))
+            if marked and attribute not in HOOKS:
                 raise PluginError(
                     f"plugin {name!r} implements {attribute!r}, which is no hook. {did_you_mean(attribute, HOOKS)}"
                 )

@@ -79,8 +79,7 @@ class Loss(Protocol):
         """A row whose advantages are all zero has no gradient, so its forward pass may be left out."""
 
     @property
-    def unit(self) -> Literal["token", "row", "trajectory"]:
-        """What a micro-batch may not cut."""
+    def unit(self) -> Literal["token", "row", "trajectory"]: ...  # what a micro-batch may not cut
 
     def __call__(self, batch: LossBatch) -> tuple[torch.Tensor, Metrics]:
         """The scalar to minimise for this micro-batch, and metrics: sums over tokens by weight, which add up.

@@ -46,12 +46,9 @@ class Policy(Protocol):
         """Whether ids and log-probs come back as they were sampled; None until it was asked for the first time."""
 
     @property
-    def repeatable(self) -> bool:
-        """Whether the seed of a dialogue decides what is said."""
-
+    def repeatable(self) -> bool: ...  # whether the seed of a dialogue decides what is said
     @property
-    def version(self) -> Version | None:
-        """Of the weights it plays with."""
+    def version(self) -> Version | None: ...  # of the weights it plays with
 
     async def act(self, dialogue: Dialogue) -> Completion:
         """Raises ContextOverflow when the prompt leaves no room, PolicyFault when the engine fails."""

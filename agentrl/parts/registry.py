@@ -103,9 +103,6 @@ class Registry:
     def __iter__(self) -> Iterator[Entry]:
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def entry(self, name: str) -> Entry:
         """Raises ConfigError with the nearest right word for an unknown name."""
         if name not in self._entries:

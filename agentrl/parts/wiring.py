@@ -6,6 +6,7 @@ import functools
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agentrl.data.schedules import Scheduled
@@ -22,25 +23,27 @@ NAMED = {"model": "models.", "policy": "policies."}
 """Kind → how a run file names a further part of it."""
 
 
+@dataclass(frozen=True)
+class Lazy:
+    """A part that is made when it is first asked for."""
+
+    make: Callable[[], object]
+
+
+@dataclass
 class Scope:
-    """Live parts that a part may be given: by contract, and by the names that the run file has for further ones.
+    """Live parts that a part may be given; what is built inside a scope is closed with its `stack`, in reverse order."""
 
-    What is built inside a scope is closed with its `stack`, in reverse order.
-    """
-
-    def __init__(
-        self,
-        parts: Mapping[object, object] | None = None,
-        *,
-        named: Callable[[str], object] | None = None,
-        voice: Callable[[Policy | None], Voice] | None = None,
-        stack: ExitStack | None = None,
-    ) -> None:
-        """`parts`: contract → part, or → `Lazy`. `named` finds "policies.user". `voice` makes one, of the run's own policy for None."""
-        self._parts = dict(parts or {})
-        self._named, self._voice = named, voice
-        self.stack = stack or ExitStack()
-        self._nested: dict[tuple[str, str, str], object] = {}
+    parts: Mapping[object, object] = field(default_factory=dict)
+    """Contract → part, or → `Lazy`."""
+    _: KW_ONLY
+    named: Callable[[str], object] | None = None
+    """Finds "policies.user"."""
+    voice: Callable[[Policy | None], Voice] | None = None
+    """Makes a voice of a policy, of the run's own for None."""
+    stack: ExitStack = field(default_factory=ExitStack)
+    described: dict[tuple[str, str, str], object] = field(default_factory=dict)
+    """Parts that were made of what a run file describes for a parameter, by kind, name and settings."""
 
     def within(
         self,
@@ -50,19 +53,17 @@ class Scope:
         stack: ExitStack | None = None,
     ) -> Scope:
         """The same scope with further or other parts, on the same stack unless another is given."""
-        inner = Scope(
-            {**self._parts, **parts}, named=self._named, voice=voice or self._voice, stack=stack or self.stack
-        )
-        inner._nested = self._nested
-        return inner
+        parts = {**self.parts, **parts}
+        return replace(self, parts=parts, voice=voice or self.voice, stack=stack or self.stack)
 
     def get(self, contract: object) -> object | None:
         """The part of this contract, None where the run has none."""
         if contract is Voice:
-            return self._voice(None) if self._voice is not None else None
-        part = self._parts.get(contract)
+            return self.voice(None) if self.voice is not None else None
+        part = self.parts.get(contract)
         if isinstance(part, Lazy):
-            part = self._parts[contract] = part.make()
+            part = part.make()
+            self.parts = {**self.parts, contract: part}
         return part
 
     def keep(self, part: Any) -> Any:
@@ -72,30 +73,25 @@ class Scope:
             self.stack.callback(close)
         return part
 
-    def nested(self, host: Host, kind: Kind, value: object) -> object:
+    def nested(self, host: Host, kind: Kind, value: object, *, as_voice: bool = False) -> object:
         """The part that a run file names or describes for a parameter: "policies.user", a name, or a table."""
         if is_name(value):
-            if self._named is None:
+            if self.named is None:
                 raise ConfigError(f"{value!r} names a part of a run; here is none, so give a table")
-            return self._named(str(value))
-        spec = Spec.from_table(kind.name, value)
-        key = (spec.kind, spec.name, repr(sorted(spec.settings.items())))
-        if key not in self._nested:
-            self._nested[key] = self.keep(host.build(spec, self))
-        return self._nested[key]
-
-    def voice_of(self, policy: object) -> Voice:
-        """A voice of a named policy. Raises ConfigError outside a run."""
-        if self._voice is None or not isinstance(policy, Policy):
+            part = self.named(str(value))
+        else:
+            spec = Spec.from_table(kind.name, value)
+            if kind.name == "sandbox":
+                return host.provider(spec)
+            key = (spec.kind, spec.name, repr(sorted(spec.settings.items())))
+            if key not in self.described:
+                self.described[key] = self.keep(host.build(spec, self))
+            part = self.described[key]
+        if not as_voice:
+            return part
+        if self.voice is None or not isinstance(part, Policy):
             raise ConfigError("a voice needs a run with a policy that can be awaited")
-        return self._voice(policy)
-
-
-class Lazy:
-    """A part that is made when it is first asked for."""
-
-    def __init__(self, make: Callable[[], object]) -> None:
-        self.make = make
+        return self.voice(part)
 
 
 def kind_for(parameter: Parameter) -> Kind | None:
@@ -142,14 +138,11 @@ def _given(spec: Spec, parameter: Parameter, scope: Scope) -> object:
 
 def _nested(host: Host, spec: Spec, parameter: Parameter, scope: Scope) -> object:
     """What a run file gives for a parameter that takes parts: one, or a list of them, each beside its weight."""
+    kind, as_voice = kind_for(parameter), parameter.contract is Voice
     parts: list[object] = []
-    for value, weight in entries(spec, parameter):
-        kind, part = kind_for(parameter), value
-        if kind is not None and kind.name == "sandbox" and not is_name(value) and isinstance(value, (str, Mapping)):
-            part = host.provider(Spec.from_table("sandbox", value))
-        elif kind is not None and isinstance(value, (str, Mapping)):
-            part = scope.nested(host, kind, value)
-            part = scope.voice_of(part) if parameter.contract is Voice else part
+    for part, weight in entries(spec, parameter):
+        if kind is not None and isinstance(part, (str, Mapping)):
+            part = scope.nested(host, kind, part, as_voice=as_voice)
         parts.append(part if weight is None else (part, weight))
     return parts if isinstance(spec.settings[parameter.name], (list, tuple)) else parts[0]
 

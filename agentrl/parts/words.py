@@ -30,24 +30,17 @@ class Codec(Protocol):
     """Words to ids and back, for one model: stateless (but for caches), without weights, picklable."""
 
     @property
-    def name(self) -> str:
-        """Hash of tokenizer and template: same name, same ids."""
-
+    def name(self) -> str: ...  # hash of tokenizer and template: same name, same ids
     @property
     def stop_ids(self) -> frozenset[int]: ...
     @property
     def max_context(self) -> int: ...
     @property
-    def roles(self) -> frozenset[str]:
-        """Roles that the template knows; `prompt` folds others into those."""
-
+    def roles(self) -> frozenset[str]: ...  # roles that the template knows; `prompt` folds others into those
     @property
-    def tools(self) -> bool:
-        """Whether the template writes tools."""
-
+    def tools(self) -> bool: ...  # whether the template writes tools
     @property
-    def thoughts(self) -> Literal["none", "kept", "dropped"]:
-        """What becomes of thoughts in old answers."""
+    def thoughts(self) -> Literal["none", "kept", "dropped"]: ...  # what becomes of thoughts in old answers
 
     def prompt(
         self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), after: Completion | None = None
@@ -81,8 +74,7 @@ class Dialect(Protocol):
     @property
     def instructions(self) -> str: ...
     @property
-    def stop(self) -> tuple[str, ...]:
-        """Strings that end a completion."""
+    def stop(self) -> tuple[str, ...]: ...  # strings that end a completion
 
     def write(self, action: str) -> str: ...
     def read(self, text: str) -> Reading: ...
