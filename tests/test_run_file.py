@@ -87,6 +87,10 @@ def test_a_good_file_gives_one_spec_per_part() -> None:
         ({"policy": {"name": "tabular", "model": {"name": "tabel"}}}, "Did you mean 'table'"),
         ({"evaluation": {"split": "valid", "policy": {"temperatur": 0}}}, "Did you mean 'temperature'"),
         ({"evaluation": {"split": "valid", "policy": {"temperature": "cold"}}}, "temperature = 'cold' does not fit"),
+        ({"seed": -1}, "seed = -1; it takes int: .*greater than or equal to 0"),
+        ({"loss": {"name": "sum", "parts": "ppo"}}, "loss 'sum': parts takes a list of parts, not 'ppo'"),
+        ({"loss": {"name": "sum", "parts": ["ppo", 3]}}, "loss 'sum': parts = 3; it takes a part"),
+        ({"policy": {"name": "tabular", "model": ["table"]}}, "model takes one part, not"),
         ({"runs": 3}, "runs = 3; it takes Path: input is not a valid path$"),
     ],
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, field, replace
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from agentrl.data.schedules import Scheduled
@@ -153,8 +154,13 @@ def entries(spec: Spec, parameter: Parameter) -> Iterator[tuple[object, float | 
     The weight is None unless the parameter takes pairs `tuple[Contract, float]`. Raises ConfigError for what is no part.
     """
     where, value, kind = f"{spec.kind} {spec.name!r}", spec.settings[parameter.name], kind_for(parameter)
-    inner = typing.get_args(bare(parameter.annotation))
+    annotation = bare(parameter.annotation)
+    inner = typing.get_args(annotation)
     weighed = bool(inner) and typing.get_origin(inner[0]) is tuple
+    takes_list = _takes_list(annotation)
+    if isinstance(value, (str, Mapping) if takes_list else (list, tuple)):
+        wanted = "a list of parts" if takes_list else "one part"
+        raise ConfigError(f"{where}: {parameter.name} takes {wanted}, not {value!r}")
     for entry in value if isinstance(value, (list, tuple)) else [value]:
         weight: object = 1.0
         if weighed and isinstance(entry, tuple):
@@ -172,6 +178,13 @@ def entries(spec: Spec, parameter: Parameter) -> Iterator[tuple[object, float | 
         if isinstance(entry, (bool, int, float)):
             raise ConfigError(f"{where}: {parameter.name} = {entry!r}; it takes a part: a name or a table with `name`")
         yield entry, float(weight) if weighed else None
+
+
+def _takes_list(annotation: object) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin in (UnionType, typing.Union):
+        return any(map(_takes_list, typing.get_args(annotation)))
+    return isinstance(origin, type) and issubclass(origin, Sequence)
 
 
 def schedules_of(host: Host, specs: Iterable[Spec]) -> dict[str, Scheduled[float]]:
