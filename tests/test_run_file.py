@@ -75,9 +75,9 @@ def test_a_good_file_gives_one_spec_per_part() -> None:
         ({"stages": [{"updates": 1, "trains": []}]}, r"trains = \[\]; it takes list.*at least 1"),
         ({"stages": [{"updates": 1, "trains": [1]}]}, r"trains = \[1\]; it takes list\[str\]"),
         ({"stages": [{"updates": 1, "trains": ["agnet"]}]}, "trains 'agnet'. Did you mean 'agent'"),
-        ({"models": {"model": "table"}}, "'model' cannot name a model: .*the run's own"),
+        ({"models": {"model": "table"}}, "'model' cannot name a model: it is the run's own"),
         ({"models": {"../x": "table"}}, "'../x' cannot name a model"),
-        ({"policies": {"agent": "random"}}, "'agent' cannot name a policy: .*the run's own"),
+        ({"policies": {"agent": "random"}}, "'agent' cannot name a policy: it is the run's own"),
         ({"policy": {"name": "tabular", "model": 3}}, "model = 3; it takes a part"),
         (
             {"policy": {"name": "tabular", "model": "models.nope"}},

@@ -243,14 +243,14 @@ def _members(contract: type) -> dict[str, tuple[str, ...] | None]:
     """What a contract demands: attributes without a default, and methods with the arguments they are called with."""
     if contract is object:
         return dict.fromkeys(("close", "reset", "step", "unwrapped"))  # a world
+    names = {name for base in contract.__mro__[:-1] for name in (*vars(base), *getattr(base, "__annotations__", {}))}
     members: dict[str, tuple[str, ...] | None] = {}
-    for base in contract.__mro__[:-1]:
-        for name in (*vars(base), *getattr(base, "__annotations__", {})):
-            if not name.startswith("_"):
-                method = vars(base).get(name)
-                takes = inspect.signature(method).parameters.values() if inspect.isfunction(method) else ()
-                positional = tuple(p.name for p in takes if p.name != "self" and p.kind is not p.KEYWORD_ONLY)
-                members[name] = positional if takes else None
+    for name in sorted(name for name in names if not name.startswith("_")):
+        method = getattr(contract, name, None)
+        members[name] = None
+        if inspect.isfunction(method):
+            _, *takes = inspect.signature(method).parameters.values()
+            members[name] = tuple(p.name for p in takes if p.kind is not p.KEYWORD_ONLY)
     return members
 
 

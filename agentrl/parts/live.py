@@ -68,9 +68,7 @@ class LiveStage:
             return [np.ones(len(trajectory.turns)) for trajectory in batch.usable]
         if self.trains == (AGENT,) and all(t.seen_by(AGENT) is t for t in batch.usable):
             return self._credited(batch.usable)
-        spread: list[list[float | np.ndarray[tuple[int], np.dtype[np.float64]]]] = [
-            [0.0] * len(trajectory.turns) for trajectory in batch.usable
-        ]
+        spread: list[list[object]] = [[0.0] * len(trajectory.turns) for trajectory in batch.usable]
         for speaker in self.trains:
             places = [i for i, t in enumerate(batch.usable) if any(turn.agent == speaker for turn in t.turns)]
             seen = [batch.usable[i].seen_by(speaker) for i in places]

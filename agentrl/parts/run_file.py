@@ -186,8 +186,8 @@ def parse(tables: Mapping[str, object], host: Host) -> RunFile:
         "tables": tables,
     }
     config = _validated(RunFile, own, "the run file")
-    _check_stages(config)
     _check_policies(config)
+    _check_stages(config)
     names = {f"models.{name}" for name in ("model", *config.models)}
     names |= {f"{_POLICIES}{name}" for name in (AGENT, *config.policies)}
     for spec in _all_specs(config):
@@ -292,9 +292,13 @@ def _check_policies(config: RunFile) -> None:
 
 
 def _check_name(name: str, what: str, *taken: str) -> None:
-    if name in taken or not re.fullmatch(r"[\w -]+", name):
-        other = f"; {name!r} is the run's own" if name in taken else ""
-        raise ConfigError(f"{name!r} cannot name a {what}: use letters, digits, '_', '-' and blanks{other}")
+    """Names become folders of a run."""
+    if name in taken:
+        raise ConfigError(f"{name!r} cannot name a {what}: it is the run's own")
+    if not re.fullmatch(r"[\w -][\w .-]*", name):
+        raise ConfigError(
+            f"{name!r} cannot name a {what}: use letters, digits, blanks, '-', '_' and '.', not first a '.'"
+        )
 
 
 def _names_another(spec: Spec) -> bool:
