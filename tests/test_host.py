@@ -152,7 +152,7 @@ def test_a_class_is_no_plugin() -> None:
 
 class Unlucky:
     def __init__(self) -> None:
-        raise ValueError("no luck")
+        raise ValueError("no\nluck")
 
 
 class Sync:
@@ -180,8 +180,8 @@ broken_words.__annotations__["by"] = "1 +"
         ("environment", Unlucky, "environment 'mine' of plugin 'mine' cannot be made: ValueError: no luck"),
         ("environment", lambda: None, "gave None, which lacks close, reset, step, unwrapped of gymnasium.Env"),
         ("policy", lambda: None, "gave None, which lacks .*act.* of Policy"),
-        ("judge", Sync, r"has a annotate that cannot be called with \(trajectories\), as Judge has it"),
-        ("judge", Attribute, r"has a annotate that cannot be called with"),
+        ("judge", Sync, r"whose annotate cannot be called with \(trajectories\), as Judge has it"),
+        ("judge", Attribute, "gave <.*, whose annotate cannot be called with"),
         ("credit", lambda: [], r"credit 'mine' of plugin 'mine' is called with \(trajectories\), and takes \(\)"),
         ("credit", lambda one, two: [], r"is called with \(trajectories\), and takes \(one, two\)"),
         ("shaper", lambda one: [], r"is called with \(trajectories, advantages\)"),

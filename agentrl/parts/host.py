@@ -124,9 +124,10 @@ class Host:
             raise
         except Exception as error:  # what a plugin does when it is made is its own business
             fault = EnvironmentFault if kind.name == "environment" else PluginError
-            raise fault(f"{self.label(spec)} cannot be made: {type(error).__name__}: {error}") from error
+            why = " ".join(str(error).split())
+            raise fault(f"{self.label(spec)} cannot be made: {type(error).__name__}: {why}") from error
         if kind.made and (lacking := _lacking(kind, result)):
-            raise PluginError(f"{self.label(spec)} gave {result!r}, which {lacking}")
+            raise PluginError(f"{self.label(spec)} gave {result!r:.200}, {lacking}")
         return result
 
     def plugin_of(self, spec: Spec) -> str:
@@ -231,10 +232,10 @@ def _lacking(kind: Kind, part: object) -> str:
         contract = Demonstrator
     missing = [member for member in _members(contract) if not hasattr(part, member)]
     if missing:
-        return f"lacks {', '.join(missing)} of {contract.__name__ if contract is not object else 'gymnasium.Env'}"
+        return f"which lacks {', '.join(missing)} of {contract.__name__ if contract is not object else 'gymnasium.Env'}"
     for member, takes in _members(contract).items():
         if takes is not None and not _can_call(getattr(part, member), *takes):
-            return f"has a {member} that cannot be called with ({', '.join(takes)}), as {contract.__name__} has it"
+            return f"whose {member} cannot be called with ({', '.join(takes)}), as {contract.__name__} has it"
     return ""
 
 

@@ -65,7 +65,7 @@ class Entry:
         except (Exception, SystemExit) as error:  # a stranger's import may fail in any way
             raise PluginError(
                 f"{self.name!r} of plugin {self.plugin!r} is registered as {self.target!r}, which cannot be imported: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {' '.join(str(error).split())}"
             ) from error
         if not callable(part):
             raise PluginError(f"{self.name!r} of plugin {self.plugin!r}: {self.target!r} is no callable but {part!r}")
