@@ -203,9 +203,9 @@ def _type(annotation: object) -> str:
         return "table"
     text = describe(annotation).replace("|", "\\|")
     for given, written in (
-        ("EvaluationPlan", "table"), ("tuple[agentrl.parts.run_file.Stage, ...]", "list of tables"),
-        ("collections.abc.Mapping[str, agentrl.parts.registry.Spec]", "tables"), ("dict[str, object]", "table"),
-        ("tuple[str, ...]", "list of str"), ("Path", "path"), ("Literal['all']", '"all"'), (" \\| None", ""),
+        ("EvaluationPlan", "table"), ("list[Stage]", "list of tables"), ("Mapping[str, Spec]", "tables"),
+        ("dict[str, object]", "table"), ("list[str]", "list of str"), ("Path", "path"), ("Literal['all']", '"all"'),
+        (" \\| None", ""),
     ):  # fmt: skip
         text = text.replace(given, written)
     return text
@@ -228,7 +228,7 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     words = {}
     for before, node in zip(body.body, body.body[1:], strict=False):
         if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(node, ast.Expr):
-            words[before.target.id] = str(ast.literal_eval(node.value))
+            words[before.target.id] = " ".join(ast.literal_eval(node.value).split())
     return words
 
 

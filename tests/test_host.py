@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -11,6 +12,7 @@ import pytest
 
 import agentrl
 from agentrl import ConfigError, Host, Spec
+from agentrl.parts.kinds import KINDS
 
 
 def plugin(name: str, **members: Any) -> ModuleType:
@@ -121,6 +123,85 @@ def test_a_plugin_that_raises_takes_nothing_down_and_leaves_nothing_behind() -> 
     assert "no luck" in host.broken["bad"]
     assert "early" not in {entry.name for entry in host.registry("credit")}
     assert "gigpo" in {entry.name for entry in host.registry("credit")}
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"register_credits": 3}, "the hook 'register_credits' is no function but 3"),
+        ({"register_credits": lambda reg: None}, "PluginValidationError: .*'reg'"),
+        ({"register_credits": lambda register: sys.exit(3)}, "SystemExit: 3"),
+        (
+            {"register_columns": lambda declare: declare(agentrl.Column("x", "floaty", "token"))},
+            "dtype = 'floaty'; allowed",
+        ),
+    ],
+)
+def test_a_hook_that_is_wrong_gets_one_line(members: dict[str, Any], reason: str) -> None:
+    host = Host({"bad": plugin("bad", **members)})
+    assert re.search(reason, host.broken["bad"])
+    assert "\n" not in host.broken["bad"]
+
+
+def test_a_class_is_no_plugin() -> None:
+    class Mine:
+        def register_credits(self, register: agentrl.Register) -> None: ...
+
+    assert Host({"mine": Mine}).broken == {"mine": "plugin 'mine' is the class Mine; give a module or an object"}
+
+
+class Unlucky:
+    def __init__(self) -> None:
+        raise ValueError("no\nluck")
+
+
+class Sync:
+    def annotate(self) -> None: ...
+
+
+class Attribute:
+    annotate = 3
+
+
+def unresolved(trajectories: Any, *, by: agentrl.Nothing = 1) -> Any: ...  # type: ignore[name-defined]
+
+
+def broken_words(trajectories: Any, *, by: Any = 1) -> Any: ...
+
+
+broken_words.__annotations__["by"] = "1 +"
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "message"),
+    [
+        ("judge", Unlucky, "judge 'mine' of plugin 'mine' cannot be made: ValueError: no luck"),
+        ("credit", Unlucky, "credit 'mine' of plugin 'mine' cannot be made: ValueError: no luck"),
+        ("environment", Unlucky, "environment 'mine' of plugin 'mine' cannot be made: ValueError: no luck"),
+        ("environment", lambda: None, "gave None, which lacks close, reset, step, unwrapped of gymnasium.Env"),
+        ("policy", lambda: None, "gave None, which lacks .*act.* of Policy"),
+        ("judge", Sync, r"whose annotate cannot be called with \(trajectories\), as Judge has it"),
+        ("judge", Attribute, "gave <.*, whose annotate cannot be called with"),
+        ("credit", lambda: [], r"credit 'mine' of plugin 'mine' is called with \(trajectories\), and takes \(\)"),
+        ("credit", lambda one, two: [], r"is called with \(trajectories\), and takes \(one, two\)"),
+        ("shaper", lambda one: [], r"is called with \(trajectories, advantages\)"),
+        ("context", lambda one: [], r"is called with \(instructions, turns, observation, previous\)"),
+        ("credit", int, "its signature cannot be resolved: ValueError: no signature found"),
+        ("credit", unresolved, "its signature cannot be resolved: AttributeError: No agentrl attribute Nothing"),
+        ("credit", broken_words, "its signature cannot be resolved: SyntaxError"),
+    ],
+)
+def test_a_part_that_cannot_be_made_or_called_is_named_with_its_plugin(kind: str, part: Any, message: str) -> None:
+    members = {KINDS[kind].hook: lambda register: register("mine", part)}
+    host = Host({"mine": plugin_with("mine", **{name: hook(function) for name, function in members.items()})})
+    assert host.broken == {}
+    with pytest.raises(agentrl.AgentRLError, match=message):
+        host.build(Spec(kind, "mine"))
+
+
+def test_checking_a_part_makes_none() -> None:
+    members = {"register_judges": hook(lambda register: register("mine", Unlucky))}
+    Host({"mine": plugin_with("mine", **members)}).check(Spec("judge", "mine"))
 
 
 def test_of_two_plugins_with_one_name_the_later_is_switched_off_naming_both() -> None:

@@ -117,6 +117,29 @@ def test_a_column_that_nobody_declared_is_refused_and_its_writer_is_named() -> N
         live.credit(batch(trajectory("agent")))
 
 
+@pytest.mark.parametrize("values", [3, [[]], [[0.5], [0.5]]])
+def test_columns_that_do_not_fit_the_turns_are_refused_naming_the_credit(values: Any) -> None:
+    def credit(trajectories: Sequence[Trajectory]) -> Credited:
+        return Credited(returns(trajectories), {"value": values})
+
+    with pytest.raises(PluginError, match="credit 'mine': its column 'value' needs one value per trajectory and turn"):
+        stage(credit, names={"credit": "credit 'mine'"}).credit(batch(trajectory("agent")))
+
+
+def test_a_judge_that_cannot_be_awaited_is_named() -> None:
+    class Judge:
+        def annotate(self, trajectories: Sequence[Trajectory]) -> None: ...
+
+    live = stage(judges=[Judge()], names={"judges.0": "judge 'hasty'"})
+    with pytest.raises(PluginError, match="judge 'hasty': annotate gave None at once; write `async def annotate`"):
+        asyncio.run(live.annotate(batch(trajectory("agent"))))
+
+
+def test_an_update_without_groups_says_who_gave_none() -> None:
+    with pytest.raises(AgentRLError, match="The collector gave no groups"):
+        asyncio.run(stage().annotate(Batch(3, ())))
+
+
 def test_an_update_in_which_everything_failed_ends_with_the_reasons() -> None:
     failed = [
         dataclasses.replace(trajectory("agent", outcome=outcome, member=n), error=error)
@@ -144,6 +167,10 @@ def test_shapers_rewrite_one_after_the_other() -> None:
         ([], "gave 0 entries for 1 trajectories"),
         ([1.0], "gave 1.0 for trajectory 0.0-0"),
         ([[1.0, 2.0]], "gave 2 advantages for the 1 turns of trajectory 0.0-0"),
+        (["x"], "gave 'x' for turn 0 of trajectory 0.0-0"),
+        ([[None]], "gave None for turn 0"),
+        ([[float("nan")]], "gave nan for turn 0 .*all finite"),
+        ([[[1.0, 2.0, 3.0]]], r"gave \[1.0, 2.0, 3.0\] for turn 0"),
     ],
 )
 def test_what_is_no_advantages_is_refused_naming_who_gave_it(result: Any, words: str) -> None:

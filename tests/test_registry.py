@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
-from agentrl import ConfigError, Model, Player, PluginError, Policy, Spec
+from agentrl import ConfigError, Model, Player, PluginError, Policy, Scheduled, Spec
 from agentrl.parts.registry import Registry
 from agentrl.parts.settings import check_settings, parameters_of, settings_of
 
@@ -89,7 +93,88 @@ def test_the_second_owner_of_a_name_is_refused_naming_both() -> None:
         registry.add("gigpo", shifted, "two")
 
 
-@pytest.mark.parametrize("target", ["agentrl.data.types:Nothing", "agentrl.nowhere:x", "agentrl.data.types:AGENT"])
+@dataclass(frozen=True)
+class Window:
+    size: int
+    share: float = 1.0
+
+
+def typed(
+    *, share: float = 1.0, top: int | None = None, sizes: tuple[int, ...] = (), path: Path = Path("x"),
+    window: Window = Window(1), turns: Scheduled[int] | None = None, limit: Annotated[int, Field(gt=0), "steps"] = 1,
+    mode: Literal["SUM", "mean"] = "mean", module: ModuleType | None = None,
+) -> None: ...  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"share": 1}, {"sizes": [1, 2]}, {"path": "a/b"}, {"window": {"size": 2}}, {"window": Window(2)}, {"turns": 3},
+        {"turns": Scheduled(3)}, {"limit": 2}, {"top": None},
+    ],
+)  # fmt: skip
+def test_what_toml_writes_as_lists_text_and_tables_is_taken_for_richer_types(settings: dict[str, object]) -> None:
+    ((name, value),) = checked(settings, typed).items()
+    assert type(value) is not list
+    assert not isinstance(value, dict)
+    assert name in settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"share": "0.5"}, "share = '0.5' does not fit: .*number. It takes float"),
+        ({"share": True}, "share = True does not fit"),
+        ({"top": "3"}, "top = '3' does not fit: .*integer. It takes int | None"),
+        ({"sizes": ["1"]}, r"sizes = \['1'\] does not fit: .*It takes list\[int\]"),
+        ({"sizes": "12"}, "valid list"),
+        ({"path": 3}, "It takes Path"),
+        ({"window": {"share": 1.0}}, "'size': field required. It takes Window"),
+        ({"window": {"size": "1"}}, "valid integer"),
+        ({"turns": "3"}, "turns = '3' does not fit"),
+        ({"turns": {"schedule": ["linear"], "from": 1}}, "Allowed: constant, cosine, linear, steps"),
+        ({"limit": 0}, "greater than 0. It takes int"),
+        ({"mode": "SUMM"}, "should be 'SUM' or 'mean'. Did you mean 'SUM'"),
+        ({"module": 3}, "should be an instance of .*odule"),
+    ],
+)
+def test_a_number_in_quotes_a_truth_value_or_a_wrong_table_is_refused_at_any_depth(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        checked(settings, typed)
+
+
+@pytest.mark.parametrize("name", [3, "", "a.b", "a:b", "a b"])
+def test_a_name_that_a_run_file_could_not_say_is_refused(name: object) -> None:
+    with pytest.raises(PluginError, match="a name is made of letters"):
+        Registry("credit").add(name, shifted, "one")  # type: ignore[arg-type]
+
+
+def test_a_name_offered_twice_by_one_plugin_says_so() -> None:
+    registry = Registry("credit")
+    registry.add("gigpo", shifted, "one")
+    with pytest.raises(PluginError, match="offered twice by plugin 'one'"):
+        registry.add("gigpo", shifted, "one")
+
+
+@pytest.mark.parametrize("body", ["raise ValueError('boom')", "def (", "import sys; sys.exit(3)"])
+def test_a_lazy_target_whose_import_fails_in_any_way_names_the_plugin(
+    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_target.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry("credit")
+    registry.add("gone", "broken_target:x", "one")
+    with pytest.raises(
+        PluginError, match="'gone' of plugin 'one' .* cannot be imported: (ValueError|SyntaxError|System)"
+    ):
+        registry.entry("gone").load()
+
+
+@pytest.mark.parametrize(
+    "target", ["agentrl.data.types:Nothing", "agentrl.nowhere:x", "agentrl.data.types:AGENT", ":x", "..:x"]
+)
 def test_a_lazy_target_that_is_not_there_or_no_callable_says_so(target: str) -> None:
     registry = Registry("credit")
     registry.add("gone", target, "one")

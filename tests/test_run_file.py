@@ -48,7 +48,7 @@ def test_a_good_file_gives_one_spec_per_part() -> None:
         ({"stages": [{"updates": 0}]}, r"updates = 0; it takes .*greater than or equal to 1"),
         ({"stages": [{"updates": True}]}, "updates = True; it takes int"),
         ({"stages": [{"updates": 1, "staleness": -1}]}, "staleness = -1"),
-        ({"stages": [{"updates": 1, "trains": "agent"}]}, "trains = 'agent'; it takes tuple"),
+        ({"stages": [{"updates": 1, "trains": "agent"}]}, "trains = 'agent'; it takes list"),
         ({"stages": [{"updates": 1, "player": {"max_turn": 3}}]}, "Did you mean 'max_turns'"),
         ({"stages": [{"name": "a", "updates": 1}, {"name": "a", "updates": 1}]}, "share a name"),
         ({"player": {"concurrency": 0}}, "concurrency = 0; it takes"),
@@ -68,11 +68,35 @@ def test_a_good_file_gives_one_spec_per_part() -> None:
         ({"models": {"critic": {"name": "tabel"}}}, "Did you mean 'table'"),
         ({"policies": {"user": {"name": "randm"}}}, "Did you mean 'random'"),
         ({"policies": {"user": 3}}, "must be a table or a name"),
+        ({3: "x"}, "no key 3"),
+        ({"credit": {"name": 3}}, r"\[credit\] needs `name = .*, not 3"),
+        ({"stages": [{"name": "a/b", "updates": 1}]}, "'a/b' cannot name a stage: use letters"),
+        ({"stages": [{"name": "", "updates": 1}]}, "'' cannot name a stage"),
+        ({"stages": [{"updates": 1, "trains": []}]}, r"trains = \[\]; it takes list.*at least 1"),
+        ({"stages": [{"updates": 1, "trains": [1]}]}, r"trains = \[1\]; it takes list\[str\]"),
+        ({"stages": [{"updates": 1, "trains": ["agnet"]}]}, "trains 'agnet'. Did you mean 'agent'"),
+        ({"models": {"model": "table"}}, "'model' cannot name a model: it is the run's own"),
+        ({"models": {"../x": "table"}}, "'../x' cannot name a model"),
+        ({"policies": {"agent": "random"}}, "'agent' cannot name a policy: it is the run's own"),
+        ({"policy": {"name": "tabular", "model": 3}}, "model = 3; it takes a part"),
+        (
+            {"policy": {"name": "tabular", "model": "models.nope"}},
+            "'models.nope' names no model of this run. .*models.model",
+        ),
+        ({"policy": {"name": "tabular", "model": "policies.agent"}}, "'policies.agent' names no model of this run"),
+        ({"policy": {"name": "tabular", "model": {"name": "tabel"}}}, "Did you mean 'table'"),
+        ({"evaluation": {"split": "valid", "policy": {"temperatur": 0}}}, "Did you mean 'temperature'"),
+        ({"evaluation": {"split": "valid", "policy": {"temperature": "cold"}}}, "temperature = 'cold' does not fit"),
+        ({"seed": -1}, "seed = -1; it takes int: .*greater than or equal to 0"),
+        ({"loss": {"name": "sum", "parts": "ppo"}}, "loss 'sum': parts takes a list of parts, not 'ppo'"),
+        ({"loss": {"name": "sum", "parts": ["ppo", 3]}}, "loss 'sum': parts = 3; it takes a part"),
+        ({"policy": {"name": "tabular", "model": ["table"]}}, "model takes one part, not"),
+        ({"runs": 3}, "runs = 3; it takes Path: input is not a valid path$"),
     ],
 )
 def test_a_mistake_gets_a_clear_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parsed(**changes)
+        parse({**tables(), **changes}, default_host())
 
 
 @pytest.mark.parametrize("kind", ["environment", "policy", "trainer"])
@@ -81,6 +105,21 @@ def test_a_stage_without_a_part_that_has_no_default_is_told_which(kind: str) -> 
     del given[kind]
     with pytest.raises(ConfigError, match=rf"number 1 has no \[{kind}\], and neither has the run"):
         parse(given, default_host())
+
+
+def test_stages_without_any_model_are_refused() -> None:
+    given = tables()
+    del given["model"]
+    with pytest.raises(ConfigError, match=r"no \[model\]; a trainer needs one"):
+        parse(given, default_host())
+
+
+def test_a_table_without_a_name_changes_settings_of_the_part_that_is_taken_where_none_is_named() -> None:
+    config = parsed(
+        collector={"group_size": 3}, stages=[{"updates": 1}, {"updates": 1, "collector": {"group_size": 4}}]
+    )
+    specs = [config.parts["collector"], *(stage.parts["collector"] for stage in config.stages)]
+    assert [(spec.name, spec.settings) for spec in specs] == [("asynchronous", {"group_size": n}) for n in (3, 3, 4)]
 
 
 def test_a_file_without_stages_can_be_evaluated() -> None:

@@ -12,7 +12,7 @@ from agentrl.errors import ConfigError
 
 if TYPE_CHECKING:
     from agentrl.data.types import Info
-    from agentrl.parts.contracts import Demonstrator
+    from agentrl.parts.playing import Demonstrator
 
 
 @click.command()

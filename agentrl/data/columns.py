@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class Column:
         """Raises PluginError for a declaration that no table can hold."""
         if not self.name.isidentifier():
             raise PluginError(f"column {self.name!r}: a name is made of letters, digits and _, such as value")
+        if self.dtype not in (allowed := get_args(ColumnType)):
+            raise PluginError(f"column {self.name!r}: dtype = {self.dtype!r}; allowed are {', '.join(allowed)}")
         if self.dtype in ("text", "json") and self.per == "token":
             raise PluginError(f"column {self.name!r}: {self.dtype} is kept per turn or per trajectory, not per token")
         if self.shape and self.per != "token":

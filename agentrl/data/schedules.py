@@ -87,7 +87,7 @@ def _read(value: object, numbers: Callable[[object], list[float]]) -> Scheduled[
     if not isinstance(value, Mapping):
         return Scheduled(*numbers([value]))
     kind = value.get("schedule")
-    if kind not in EXAMPLES:
+    if kind not in tuple(EXAMPLES):  # what is no word has perhaps no hash
         raise ValueError(f"schedule = {kind!r}. {did_you_mean(str(kind), EXAMPLES)}")
     try:
         if kind in ("linear", "cosine"):

@@ -12,8 +12,8 @@ from agentrl.data.seeds import seed_of
 from agentrl.data.types import Task, Trajectory
 from agentrl.errors import DataError, PluginError
 from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, wilson
-from agentrl.parts.contracts import Play as Request
-from agentrl.parts.contracts import Player, Speakers
+from agentrl.parts.playing import Play as Request
+from agentrl.parts.playing import Player, Speakers
 
 SCHEMA_VERSION = 1
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from agentrl.data.types import Message, Metrics
 from agentrl.errors import PolicyFault
-from agentrl.parts.contracts import Dialogue, Model, Policy, Question, Scorer, Weights
+from agentrl.parts.playing import Dialogue, Policy
+from agentrl.parts.weights import Model, Question, Scorer, Weights
 
 TOKENS = 16
 LARGEST_GAP = 1e-4
@@ -41,22 +42,18 @@ class Probe:
                 raise PolicyFault(
                     f"{type(policy).__name__} still has the weights {policy.version} after it was handed {weights.version}"
                 )
-        if isinstance(model, Scorer):
-            await self._moved(model)
-            for policy in policies:
-                if policy.exact and policy.repeatable:
-                    await self._ask(policy, model)
-
-    async def _moved(self, scorer: Scorer) -> None:
+        if not isinstance(model, Scorer):
+            return
         if self._last is not None:
             question, before = self._last
-            now = (await scorer.score([question]))[0].logprobs
+            now = (await model.score([question]))[0].logprobs
             self._metrics["probe/moved"] = float(np.abs(now - before).max())
+        for policy in policies:
+            if policy.exact and policy.repeatable:
+                await self._ask(policy, model, model)
 
-    async def _ask(self, policy: Policy, model: Model) -> None:
-        assert isinstance(model, Scorer)
-        prompt = model.codec.prompt(_ASKED)
-        dialogue = Dialogue(_ASKED, "probe", 0, prompt, max_tokens=TOKENS)
+    async def _ask(self, policy: Policy, model: Model, scorer: Scorer) -> None:
+        dialogue = Dialogue(_ASKED, "probe", 0, model.codec.prompt(_ASKED), max_tokens=TOKENS)
         try:
             answer = await asyncio.wait_for(policy.act(dialogue), TIMEOUT_S)
         finally:
@@ -64,7 +61,7 @@ class Probe:
         if not answer.sampling.temperature or not len(answer.ids):
             return  # greedy: nothing to compare
         question = Question(answer.prompt_ids, answer.ids, answer.sampling)
-        scores = (await model.score([question]))[0].logprobs
+        scores = (await scorer.score([question]))[0].logprobs
         gap = np.abs(scores - answer.logprobs)
         largest, mean = float(gap.max()), float(gap.mean())
         self._last = (question, scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,23 +12,10 @@ from agentrl.data.columns import COLUMNS, Column, check_columns
 from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT, Advantage, Advantages, Batch, Metrics, Trajectory
 from agentrl.errors import AgentRLError, ConfigError, PluginError
-from agentrl.parts.contracts import (
-    Collector,
-    Credit,
-    Credited,
-    Folder,
-    Judge,
-    Model,
-    Policy,
-    Sampler,
-    Shaper,
-    Shared,
-    Speakers,
-    Stream,
-    Trainer,
-    Weights,
-)
 from agentrl.parts.handover import Probe
+from agentrl.parts.learning import Credit, Credited, Judge, Shaper, Trainer
+from agentrl.parts.playing import Collector, Policy, Sampler, Speakers
+from agentrl.parts.weights import Folder, Model, Shared, Stream, Weights
 
 
 @dataclass
@@ -60,13 +48,18 @@ class LiveStage:
         """Let judges write columns. Raises AgentRLError where every trajectory of the update failed."""
         if not batch.usable:
             errors = sorted({f"{t.outcome.value}: {t.error}" for t in batch.trajectories})
+            reasons = f"First reasons: {'; '.join(errors[:3])}" if errors else "The collector gave no groups."
             raise AgentRLError(
                 f"update {batch.update}: all {len(batch.trajectories)} trajectories failed, so there is nothing to learn "
-                f"from. First reasons: {'; '.join(errors[:3])}"
+                f"from. {reasons}"
             )
         for number, judge in enumerate(self.judges):
-            await judge.annotate(batch.usable)
-            check_columns(batch.usable, self.columns, self._name(f"judges.{number}", judge))
+            name = self._name(f"judges.{number}", judge)
+            writing = judge.annotate(batch.usable)
+            if not inspect.isawaitable(writing):
+                raise PluginError(f"{name}: annotate gave {writing!r} at once; write `async def annotate`")
+            await writing
+            check_columns(batch.usable, self.columns, name)
         self.played(batch)
 
     def credit(self, batch: Batch) -> Advantages:
@@ -75,9 +68,7 @@ class LiveStage:
             return [np.ones(len(trajectory.turns)) for trajectory in batch.usable]
         if self.trains == (AGENT,) and all(t.seen_by(AGENT) is t for t in batch.usable):
             return self._credited(batch.usable)
-        spread: list[list[float | np.ndarray[tuple[int], np.dtype[np.float64]]]] = [
-            [0.0] * len(trajectory.turns) for trajectory in batch.usable
-        ]
+        spread: list[list[object]] = [[0.0] * len(trajectory.turns) for trajectory in batch.usable]
         for speaker in self.trains:
             places = [i for i, t in enumerate(batch.usable) if any(turn.agent == speaker for turn in t.turns)]
             seen = [batch.usable[i].seen_by(speaker) for i in places]
@@ -93,9 +84,14 @@ class LiveStage:
         result = self.credits(trajectories)
         if isinstance(result, Credited):
             for column, values in result.columns.items():
-                for trajectory, per_turn in zip(trajectories, values, strict=True):
-                    for turn, value in zip(trajectory.turns, per_turn, strict=True):
-                        turn.columns[column] = value
+                try:
+                    for trajectory, per_turn in zip(trajectories, values, strict=True):
+                        for turn, value in zip(trajectory.turns, per_turn, strict=True):
+                            turn.columns[column] = value
+                except (TypeError, ValueError) as error:
+                    raise PluginError(
+                        f"{name}: its column {column!r} needs one value per trajectory and turn: {error}"
+                    ) from error
             check_columns(trajectories, self.columns, name)
             result = result.advantages
         return checked_advantages(result, trajectories, name)
@@ -148,18 +144,27 @@ def checked_advantages(result: object, trajectories: Sequence[Trajectory], name:
     if not isinstance(result, (list, tuple)) or len(result) != len(trajectories):
         given = f"{len(result)} entries" if isinstance(result, (list, tuple)) else repr(result)[:200]
         raise PluginError(f"{name} gave {given} for {len(trajectories)} trajectories; {wanted}")
-    advantages: Advantages = []
     for trajectory, value in zip(trajectories, result, strict=True):
-        try:
-            length = len(value)
-        except TypeError:
-            raise PluginError(f"{name} gave {value!r} for trajectory {trajectory.id}; {wanted}") from None
-        if length != len(trajectory.turns):
+        where = f"trajectory {trajectory.id}"
+        if not hasattr(value, "__len__"):
+            raise PluginError(f"{name} gave {value!r} for {where}; {wanted}")
+        if len(value) != len(trajectory.turns):
             raise PluginError(
-                f"{name} gave {length} advantages for the {len(trajectory.turns)} turns of trajectory {trajectory.id}; {wanted}"
+                f"{name} gave {len(value)} advantages for the {len(trajectory.turns)} turns of {where}; {wanted}"
             )
-        advantages.append(value)
-    return advantages
+        for index, (turn, advantage) in enumerate(zip(trajectory.turns, value, strict=True)):
+            if not _fits(advantage, len(turn.completion.ids)):
+                raise PluginError(f"{name} gave {advantage!r} for turn {index} of {where}; {wanted}, all finite")
+    return list(result)
+
+
+def _fits(advantage: object, tokens: int) -> bool:
+    """Whether this is a finite number, or one for each token."""
+    try:
+        numbers = np.asarray(advantage, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return numbers.shape in ((), (1,), (tokens,)) and bool(np.isfinite(numbers).all())
 
 
 def _together(values: Sequence[object], trajectory: Trajectory) -> Advantage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -38,7 +39,10 @@ class Spec:
             raise ConfigError(f"[{kind}] must be a table or a name, not {table!r}")
         name = table.get("name")
         if not isinstance(name, str):
-            raise ConfigError(f'[{kind}] needs `name = "…"`, the {kind} to use. `agentrl list {kind}` shows them.')
+            given = f", not {name!r}" if "name" in table else ""
+            raise ConfigError(
+                f'[{kind}] needs `name = "…"`, the {kind} to use{given}. `agentrl list {kind}` shows them.'
+            )
         return cls(kind, name, {key: value for key, value in table.items() if key != "name"})
 
 
@@ -58,9 +62,10 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             part = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # a stranger's import may fail in any way
             raise PluginError(
-                f"{self.name!r} of plugin {self.plugin!r} is registered as {self.target!r}, which cannot be imported: {error}"
+                f"{self.name!r} of plugin {self.plugin!r} is registered as {self.target!r}, which cannot be imported: "
+                f"{type(error).__name__}: {' '.join(str(error).split())}"
             ) from error
         if not callable(part):
             raise PluginError(f"{self.name!r} of plugin {self.plugin!r}: {self.target!r} is no callable but {part!r}")
@@ -75,15 +80,19 @@ class Registry:
         self._entries: dict[str, Entry] = {}
 
     def add(self, name: str, target: object, plugin: str, scope: str = "") -> None:
-        """Raises PluginError for a name that is taken, a target or a scope that is none."""
+        """Raises PluginError for a name that is none or is taken, and for a target or a scope that is none."""
+        if not (isinstance(name, str) and re.fullmatch(r"[\w/-]+", name)):
+            raise PluginError(f"{self.kind} {name!r}: a name is made of letters, digits, '_', '-' and '/'")
         if not (callable(target) or (isinstance(target, str) and target.count(":") == 1)):
             raise PluginError(f'{self.kind} {name!r}: give a callable or "module:object", not {target!r}')
         if scope not in ("", "group", "update", "run"):
             raise PluginError(f'{self.kind} {name!r}: scope = {scope!r}; allowed are "group", "update", "run"')
         if name in self._entries:
+            other = self._entries[name].plugin
+            both = "twice by plugin" if other == plugin else f"by plugin {other!r} and by"
             raise PluginError(
-                f"{self.kind} {name!r} is offered by plugin {self._entries[name].plugin!r} and by {plugin!r}; the later "
-                f"one is switched off. Rename it, {plugin.split('.')[0]}/{name} for instance."
+                f"{self.kind} {name!r} is offered {both} {plugin!r}; the later one is switched off. Rename it, "
+                f"{plugin.split('.')[0]}/{name} for instance."
             )
         self._entries[name] = Entry(name, target, plugin, scope)
 
@@ -93,9 +102,6 @@ class Registry:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def entry(self, name: str) -> Entry:
         """Raises ConfigError with the nearest right word for an unknown name."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT
@@ -15,7 +17,7 @@ from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts.host import Host
 from agentrl.parts.kinds import KINDS, STAGE_KINDS
 from agentrl.parts.registry import Spec
-from agentrl.parts.settings import describe, reason, settings_of
+from agentrl.parts.settings import describe, reason
 
 LIST_KINDS = {kind.many: kind.name for kind in KINDS.values() if kind.many}
 """Key of a list of parts → kind of its entries."""
@@ -48,7 +50,7 @@ class EvaluationPlan(_Table):
     """Split that final numbers are taken from."""
     tasks: Annotated[int, Field(ge=1)] = 200
     """How many tasks of the split."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the plays; not that of the run, so that runs are compared on the same ones."""
     policy: dict[str, object] = {}
     """Settings of the policy that differ in evaluation, such as `temperature`."""
@@ -58,6 +60,15 @@ class EvaluationPlan(_Table):
     """A split that final numbers are not taken from; it picks the best checkpoint."""
     during_tasks: Annotated[int, Field(ge=1)] = 50
     """How many tasks of it."""
+
+    @model_validator(mode="after")
+    def _best_is_chosen_elsewhere(self) -> EvaluationPlan:
+        if self.every and self.during_split in (None, self.split):
+            raise ValueError(
+                "every > 0 needs during_split, a split other than split: the best checkpoint may not be chosen on the "
+                "tasks that the final numbers are taken from"
+            )
+        return self
 
 
 class Stage(_Table):
@@ -73,11 +84,11 @@ class Stage(_Table):
     """By how many updates what is trained on may be older than the weights; 0 plays and trains in turn."""
     redraws: Annotated[float, Field(ge=0)] = 3.0
     """At most so many times the groups of an update are drawn again where the sampler does not keep them."""
-    trains: tuple[str, ...] = ("agent",)
+    trains: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (AGENT,)
     """Speakers whose turns are trained; all others are context."""
     repeat: Annotated[int, Field(ge=1)] | None = None
     """With `of`: play the stages named there one after the other, so many times; nothing else is given then."""
-    of: tuple[str, ...] = ()
+    of: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Names of stages that are played only where they are repeated."""
     player: PlayerSettings = PlayerSettings()
     """Keys of `[player]` that this stage changes."""
@@ -92,7 +103,7 @@ class RunFile(_Table):
 
     name: str
     """Name of the run; its folder is `runs`/`name`, with a number where that exists."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """All randomness comes from it."""
     runs: Annotated[Path, Field(strict=False)] = Path("runs")
     """Folder that run folders are made in."""
@@ -158,157 +169,114 @@ _M = TypeVar("_M", bound=_Table)
 def parse(tables: Mapping[str, object], host: Host) -> RunFile:
     """Check everything that can be checked without building anything. Raises ConfigError at the first mistake."""
     known = {*RunFile.model_fields, "model", *STAGE_KINDS, *LIST_KINDS} - {"parts", "tables"}
-    known_keys(tables, known, "the run file")
+    _known_keys(tables, known, "the run file")
     tables = _first_form(tables, host)
-    config = validated(
-        RunFile,
-        {
-            **{
-                key: value
-                for key, value in tables.items()
-                if key in RunFile.model_fields and key not in ("stages", "evaluation")
-            },
-            "parts": {kind: Spec.from_table(kind, tables[kind]) for kind in ("model", *STAGE_KINDS) if kind in tables},
-            "models": _named(tables, "models", "model"),
-            "policies": _named(tables, "policies", "policy"),
-            "loggers": _specs(tables, "loggers"),
-            "player": validated(PlayerSettings, _mapping(tables.get("player", {}), "[player]"), "[player]"),
-            "evaluation": _evaluation(tables),
-            "stages": tuple(_stage(number, stage, tables) for number, stage in enumerate(_list(tables, "stages"))),
-            "tables": tables,
+    evaluation = tables.get("evaluation")
+    own: dict[str, object] = {key: tables[key] for key in RunFile.model_fields if key in tables}
+    own |= {
+        "parts": {
+            kind: Spec.from_table(kind, _of_run(kind, tables)) for kind in ("model", *STAGE_KINDS) if kind in tables
         },
-        "the run file",
-    )
-    _check_stages(config)
+        "models": _named(tables, "models", "model"),
+        "policies": _named(tables, "policies", "policy"),
+        "loggers": _specs(tables, "loggers"),
+        "player": _validated(PlayerSettings, tables.get("player", {}), "[player]"),
+        "evaluation": None if evaluation is None else _validated(EvaluationPlan, evaluation, "[evaluation]"),
+        "stages": tuple(_stage(number, stage, tables) for number, stage in enumerate(_list(tables, "stages"), start=1)),
+        "tables": tables,
+    }
+    config = _validated(RunFile, own, "the run file")
     _check_policies(config)
+    _check_stages(config)
+    names = {f"models.{name}" for name in ("model", *config.models)}
+    names |= {f"{_POLICIES}{name}" for name in (AGENT, *config.policies)}
     for spec in _all_specs(config):
-        host.check(spec)
+        host.check(spec, names)
     return config
 
 
-def known_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
-    """Raise ConfigError for a key that means nothing here."""
+def _known_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where} has no key {key!r}. {did_you_mean(key, known)}")
+            raise ConfigError(f"{where} has no key {key!r}. {did_you_mean(str(key), known)}")
 
 
-def validated(model: type[_M], table: Mapping[str, object], where: str) -> _M:
+def _validated(model: type[_M], table: object, where: str) -> _M:
     """A table as a model. Raises ConfigError in the words of a person."""
-    known_keys(table, set(model.model_fields), where)
+    table = _mapping(table, where)
+    _known_keys(table, set(model.model_fields), where)
     try:
         return model.model_validate(dict(table))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        takes = describe(model.model_fields[key].annotation) if key in model.model_fields else ""
+        if not first["loc"]:
+            raise ConfigError(f"{where}: {reason(first['msg'])}") from None
+        key = str(first["loc"][0])
+        takes = describe(model.model_fields[key].annotation)
         if first["type"] == "missing":
             raise ConfigError(f"{where} needs `{key}` ({takes})") from None
-        raise ConfigError(f"{where}: {key} = {table.get(key)!r}; it takes {takes}: {reason(first['msg'])}") from None
+        raise ConfigError(f"{where}: {key} = {table[key]!r}; it takes {takes}: {reason(first['msg'])}") from None
 
 
 def _stage(number: int, table: object, tables: Mapping[str, object]) -> Stage:
-    where = f"[[stages]] number {number + 1}"
+    where = f"[[stages]] number {number}"
     table = _mapping(table, where)
-    known_keys(table, {*Stage.model_fields, *STAGE_KINDS, *LIST_KINDS} - {"parts", "loggers"}, where)
-    own: dict[str, object] = {key: table[key] for key in Stage.model_fields if key in table}
-    own["name"] = table.get("name", f"stage{number + 1}")
-    for key in ("trains", "of"):
-        if isinstance(own.get(key), list):
-            own[key] = tuple(own[key])  # type: ignore[arg-type]
+    _known_keys(table, {*Stage.model_fields, *STAGE_KINDS, *LIST_KINDS} - {"parts", "loggers"}, where)
+    own: dict[str, object] = {"name": f"stage{number}"}
+    own |= {key: table[key] for key in Stage.model_fields if key in table}
     if "repeat" in table or "of" in table:
-        known_keys(table, {"name", "repeat", "of"}, f"{where}, which repeats others,")
-        return validated(Stage, own, where)
+        _known_keys(table, {"name", "repeat", "of"}, f"{where}, which repeats others,")
+        return _validated(Stage, own, where)
     if "updates" not in table:
         raise ConfigError(f"{where} needs `updates` (int)")
     player = {**_mapping(tables.get("player", {}), "[player]"), **_mapping(table.get("player", {}), f"{where}: player")}
-    return validated(
-        Stage,
-        {
-            **own,
-            "player": validated(PlayerSettings, player, f"{where}: player"),
-            "parts": _stage_parts(where, table, tables),
-            "shapers": _specs(table if "shapers" in table else tables, "shapers"),
-            "judges": _specs(table if "judges" in table else tables, "judges"),
-        },
-        where,
-    )
-
-
-def _stage_parts(where: str, table: Mapping[str, object], tables: Mapping[str, object]) -> dict[str, Spec]:
+    own["player"] = _validated(PlayerSettings, player, f"{where}: player")
     parts: dict[str, Spec] = {}
     for kind in STAGE_KINDS:
-        inherited = tables.get(kind, {"name": KINDS[kind].default} if KINDS[kind].default else None)
-        chosen = table.get(kind, inherited)
-        if isinstance(inherited, str):
-            inherited = {"name": inherited}
-        if isinstance(chosen, Mapping) and "name" not in chosen and isinstance(inherited, Mapping):
-            chosen = {**inherited, **chosen}  # a stage may change single settings of the run's part
+        of_run = _of_run(kind, tables)
+        chosen = table.get(kind, of_run)
+        if isinstance(chosen, Mapping) and "name" not in chosen and isinstance(of_run, Mapping):
+            chosen = {**of_run, **chosen}  # a stage may change single settings of the run's part
         if chosen is not None:
             parts[kind] = Spec.from_table(kind, chosen)
     for kind in ("environment", "policy", "trainer"):
         if kind not in parts:
             raise ConfigError(f"{where} has no [{kind}], and neither has the run; add one")
-    return parts
+    lists = {key: _specs(table if key in table else tables, key) for key in ("shapers", "judges")}
+    return _validated(Stage, {**own, "parts": parts, **lists}, where)
+
+
+def _of_run(kind: str, tables: Mapping[str, object]) -> object:
+    """The run's table for a kind, with the name that is taken where none is given; None without either."""
+    default = {"name": KINDS[kind].default} if KINDS[kind].default else None
+    table = tables.get(kind, default)
+    if isinstance(table, str):
+        return {"name": table}
+    return {**default, **table} if default and isinstance(table, Mapping) else table
 
 
 def _check_stages(config: RunFile) -> None:
-    names = [stage.name for stage in config.stages]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"two stages share a name: {', '.join(names)}. Give each [[stages]] its own `name`.")
-    for stage in config.stages:
+    stages = {stage.name: stage for stage in config.stages}
+    speakers = (AGENT, *config.policies)
+    if len(stages) < len(config.stages):
+        names = ", ".join(stage.name for stage in config.stages)
+        raise ConfigError(f"two stages share a name: {names}. Give each [[stages]] its own `name`.")
+    if config.stages and not config.model_names:
+        raise ConfigError("this run has no [model]; a trainer needs one")
+    for name, stage in stages.items():
+        _check_name(name, "stage")
         if (stage.repeat is None) != (not stage.of):
-            raise ConfigError(
-                f"stage {stage.name!r}: `repeat` and `of` belong together, such as repeat = 10, of = ['a']"
-            )
-        for name in stage.of:
-            if name not in names or name == stage.name:
+            raise ConfigError(f"stage {name!r}: `repeat` and `of` belong together, such as repeat = 10, of = ['a']")
+        for other in stage.of:
+            if other not in stages or other == name:
+                raise ConfigError(f"stage {name!r} repeats {other!r}. {did_you_mean(other, stages.keys() - {name})}")
+            if inner := stages[other].of:
                 raise ConfigError(
-                    f"stage {stage.name!r} repeats {name!r}. {did_you_mean(name, set(names) - {stage.name})}"
+                    f"stage {name!r} repeats {other!r}, which itself repeats others; name those: of = {list(inner)}"
                 )
-            inner = next(other for other in config.stages if other.name == name).of
-            if inner:
-                raise ConfigError(
-                    f"stage {stage.name!r} repeats {name!r}, which itself repeats others; name those: of = {list(inner)}"
-                )
-
-
-def _evaluation(tables: Mapping[str, object]) -> EvaluationPlan | None:
-    if "evaluation" not in tables:
-        return None
-    plan = validated(EvaluationPlan, _mapping(tables["evaluation"], "[evaluation]"), "[evaluation]")
-    if plan.every and plan.during_split in (None, plan.split):
-        raise ConfigError(
-            "[evaluation]: every > 0 needs during_split, a split other than split: the best checkpoint may not be chosen "
-            "on the tasks that the final numbers are taken from"
-        )
-    return plan
-
-
-def _first_form(tables: Mapping[str, object], host: Host) -> Mapping[str, object]:
-    """Settings of the player that earlier run files gave to the collector, moved to where they belong."""
-    tables = dict(tables)
-    _move(tables, host)
-    stages = []
-    for stage in _list(tables, "stages"):
-        moved = dict(stage) if isinstance(stage, Mapping) else stage
-        if isinstance(moved, dict):
-            _move(moved, host)
-        stages.append(moved)
-    return tables | ({"stages": stages} if "stages" in tables else {})
-
-
-def _move(table: dict[str, object], host: Host) -> None:
-    collector = table.get("collector")
-    if not isinstance(collector, Mapping):
-        return
-    name = collector.get("name", KINDS["collector"].default)
-    registered = {entry.name for entry in host.registry("collector")}
-    own = settings_of(host.part("collector", str(name))) if name in registered else {}
-    moved = {key: value for key, value in collector.items() if key in PlayerSettings.model_fields and key not in own}
-    if moved:
-        table["collector"] = {key: value for key, value in collector.items() if key not in moved}
-        table["player"] = {**moved, **_mapping(table.get("player", {}), "[player]")}
+        for speaker in stage.trains:
+            if speaker not in speakers:
+                raise ConfigError(f"stage {name!r} trains {speaker!r}. {did_you_mean(speaker, speakers)}")
 
 
 def _check_policies(config: RunFile) -> None:
@@ -323,20 +291,51 @@ def _check_policies(config: RunFile) -> None:
             raise ConfigError(f"[policies.{name}] is {spec.name!r}, whose settings are given there")
 
 
+def _check_name(name: str, what: str, *taken: str) -> None:
+    """Names become folders of a run."""
+    if name in taken:
+        raise ConfigError(f"{name!r} cannot name a {what}: it is the run's own")
+    if not re.fullmatch(r"[\w -][\w .-]*", name):
+        raise ConfigError(
+            f"{name!r} cannot name a {what}: use letters, digits, blanks, '-', '_' and '.', not first a '.'"
+        )
+
+
 def _names_another(spec: Spec) -> bool:
     return spec.name.startswith(_POLICIES)
 
 
 def _all_specs(config: RunFile) -> list[Spec]:
-    policies = [spec for spec in config.policies.values() if not _names_another(spec)]
-    specs = [*config.parts.values(), *config.models.values(), *policies, *config.loggers]
+    specs = [*config.parts.values(), *config.models.values(), *config.loggers]
+    specs += [spec for spec in config.policies.values() if not _names_another(spec)]
     for stage in config.stages:
         specs += [*stage.parts.values(), *stage.shapers, *stage.judges]
-    return list({id(spec): spec for spec in specs}.values())
+    if config.evaluation is not None and config.evaluation.policy and (spec := config.parts.get("policy")):
+        specs.append(Spec("policy", spec.name, {**spec.settings, **config.evaluation.policy}))
+    return specs
+
+
+def _first_form(tables: Mapping[str, object], host: Host) -> Mapping[str, object]:
+    """Settings of the player that earlier run files gave to the collector, moved to where they belong."""
+    tables = copy.deepcopy(dict(tables))
+    for table in (tables, *_list(tables, "stages")):
+        if not isinstance(table, dict) or not isinstance(collector := table.get("collector"), Mapping):
+            continue
+        name = str(collector.get("name", KINDS["collector"].default))
+        registered = name in {entry.name for entry in host.registry("collector")}
+        own = host.parameters(Spec("collector", name)) if registered else {}
+        moved = {key: collector[key] for key in collector if key in PlayerSettings.model_fields and key not in own}
+        if moved:
+            table["collector"] = {key: value for key, value in collector.items() if key not in moved}
+            table["player"] = {**moved, **_mapping(table.get("player", {}), "[player]")}
+    return tables
 
 
 def _named(tables: Mapping[str, object], key: str, kind: str) -> dict[str, Spec]:
-    return {name: Spec.from_table(kind, table) for name, table in _mapping(tables.get(key, {}), f"[{key}]").items()}
+    named = _mapping(tables.get(key, {}), f"[{key}]")
+    for name in named:
+        _check_name(name, kind, "model" if kind == "model" else AGENT)
+    return {name: Spec.from_table(kind, table) for name, table in named.items()}
 
 
 def _specs(table: Mapping[str, object], key: str) -> tuple[Spec, ...]:

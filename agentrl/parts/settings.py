@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-import types
+import json
+import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import UnionType
 
-from agentrl.data.schedules import Scheduled
 from agentrl.errors import ConfigError, PluginError, did_you_mean
 from agentrl.parts.kinds import INJECTED
 from agentrl.parts.registry import Spec
@@ -34,36 +35,49 @@ class Parameter:
     def required(self) -> bool:
         return self.default is MISSING
 
+    @property
+    def settable(self) -> bool:
+        """Whether a run file sets it: settings, and parts with a default."""
+        return self.keyword and not (self.contract is not None and self.required)
+
 
 def parameters_of(part: Part, *, made: bool) -> dict[str, Parameter]:
     """All parameters of what is made, the keyword-only ones of what is called. Raises PluginError for a bad signature."""
-    hints = hints_of(part)
-    found = {}
-    for parameter in inspect.signature(part).parameters.values():
+    try:
+        signature, hints = inspect.signature(part), _hints(part)
+    except Exception as error:  # annotations are a stranger's code, and are evaluated here
+        where = "; import it at run time" if isinstance(error, NameError) else ""  # it was for type checkers only
+        raise PluginError(f"its signature cannot be resolved: {type(error).__name__}: {error}{where}") from error
+    parameters = {}
+    for parameter in signature.parameters.values():
         keyword = parameter.kind is parameter.KEYWORD_ONLY
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or not (made or keyword):
             continue
         annotation = hints.get(parameter.name, object)
         meaning = next((text for text in getattr(annotation, "__metadata__", ()) if isinstance(text, str)), "")
-        annotation = _bare(annotation)
-        found[parameter.name] = Parameter(
+        parameters[parameter.name] = Parameter(
             parameter.name, annotation, parameter.default, meaning, contract_of(annotation), keyword
         )
-    return found
+    return parameters
+
+
+def _hints(part: Part) -> dict[str, typing.Any]:
+    target = part.__init__ if inspect.isclass(part) else getattr(part, "func", part)  # a partial's function
+    return typing.get_type_hints(target if inspect.isroutine(target) else type(target).__call__, include_extras=True)
 
 
 def settings_of(part: Part, *, made: bool = True) -> dict[str, Parameter]:
-    """The parameters that a run file sets: keyword-only, parts with a default included."""
-    parameters = parameters_of(part, made=made)
-    return {name: p for name, p in parameters.items() if p.keyword and not (p.contract is not None and p.required)}
+    """The parameters that a run file sets."""
+    return {name: p for name, p in parameters_of(part, made=made).items() if p.settable}
 
 
-def check_settings(spec: Spec, allowed: Mapping[str, Parameter]) -> dict[str, object]:
+def check_settings(spec: Spec, parameters: Mapping[str, Parameter]) -> dict[str, object]:
     """The settings of `spec`, converted by their annotations; values of parts are left as they are.
 
     Raises ConfigError for an unknown name, a missing one, or a value that does not fit.
     """
     where = f"{spec.kind} {spec.name!r}"
+    allowed = {n: p for n, p in parameters.items() if p.settable or (p.contract is not None and n in spec.settings)}
     for name in spec.settings:
         if name not in allowed:
             raise ConfigError(f"{where} has no setting {name!r}. {did_you_mean(name, allowed)}")
@@ -71,75 +85,80 @@ def check_settings(spec: Spec, allowed: Mapping[str, Parameter]) -> dict[str, ob
         if setting.required and setting.name not in spec.settings:
             raise ConfigError(f"{where} needs the setting {setting.name!r} ({describe(setting.annotation)}).")
     return {
-        name: value if allowed[name].contract is not None else convert(where, allowed[name], value)
+        name: value if allowed[name].contract is not None else _converted(where, allowed[name], value)
         for name, value in spec.settings.items()
     }
 
 
 def contract_of(annotation: object) -> object | None:
     """The contract inside `X`, `X | None`, `Callable[[], X]` …: what the run hands in; None for a plain setting."""
-    if annotation in INJECTED if _hashable(annotation) else False:
+    if any(annotation is contract for contract in INJECTED):
         return annotation
-    for inner in reversed(typing.get_args(annotation)):
-        found = contract_of(inner)
-        if found is not None:
-            return found
-    return None
+    inner = map(contract_of, reversed(typing.get_args(annotation)))
+    return next((contract for contract in inner if contract is not None), None)
+
+
+def bare(annotation: object) -> object:
+    """Without `Annotated`."""
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
 
 
 def describe(annotation: object) -> str:
-    """A short form of an annotation for messages.
+    """A short form of an annotation for messages, as TOML has it: tuples are lists.
 
-    >>> describe(int), describe(float | None)
-    ('int', 'float | None')
-    >>> describe(typing.Annotated[Scheduled[int], "turns"] | None)
-    'Scheduled[int] | None'
+    >>> describe(int), describe(float | None), describe(dict[str, tuple[int, ...]])
+    ('int', 'float | None', 'dict[str, list[int]]')
     """
-    annotation = _bare(annotation)
-    inner = typing.get_args(annotation)
-    if _is_union(annotation):
+    annotation = bare(annotation)
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (UnionType, typing.Union):
         return " | ".join(map(describe, inner))
-    if typing.get_origin(annotation) is Scheduled:
-        return f"Scheduled[{describe(inner[0])}]"
-    name = getattr(annotation, "__name__", "") if isinstance(annotation, (type, typing.NewType)) and not inner else ""
-    return name.replace("NoneType", "None") or str(annotation).replace("typing.", "")
-
-
-def hints_of(part: Part) -> dict[str, object]:
-    """Annotations by parameter. Raises PluginError where one cannot be resolved."""
-    target = part.__init__ if inspect.isclass(part) else part
-    try:
-        return typing.get_type_hints(target, include_extras=True)
-    except NameError as error:  # an annotation imported only under TYPE_CHECKING
-        raise PluginError(f"an annotation of {part!r} cannot be resolved: {error}; import it at run time") from error
-    except TypeError:  # a callable object without annotations of its own
-        return {}
-
-
-def convert(where: str, setting: Parameter, value: object) -> object:
-    """A value by its annotation. Raises ConfigError, saying what was given and what is taken."""
-    import pydantic  # here, so that listing plugins stays light
-
-    try:
-        return _adapter(setting.annotation).validate_python(value)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        near = _nearest(setting.annotation, value)
-        raise ConfigError(
-            f"{where}: {setting.name} = {value!r} does not fit: {reason(first['msg'])}.{near} "
-            f"It takes {describe(setting.annotation)}"
-            + ("." if setting.required else f", default {setting.default!r}.")
-        ) from None
+    if origin is typing.Literal:
+        return str(annotation).replace("typing.", "")
+    name = getattr(origin or annotation, "__name__", str(annotation)).replace("NoneType", "None")
+    if not inner:
+        return name
+    if isinstance(origin, type) and issubclass(origin, (Sequence, Set)):
+        name = "list"
+    return f"{name}[{', '.join(describe(argument) for argument in inner if argument is not ...)}]"
 
 
 def reason(message: str) -> str:
-    """What pydantic says, inside a sentence of ours."""
+    """What pydantic says, inside a sentence of ours; TOML has lists only."""
     own = message.removeprefix("Value error, ")
-    return own.rstrip(".") if own != message else message.lower()
+    if own != message:
+        return own.rstrip(".")
+    words = re.sub(r"\b(array|tuple|frozenset|set)\b", "list", message.replace(" for <class 'pathlib.Path'>", ""))
+    return words[0].lower() + words[1:]
+
+
+def _converted(where: str, setting: Parameter, value: object) -> object:
+    """A value by its annotation. Raises ConfigError, saying what was given and what is taken."""
+    import pydantic  # here, so that listing plugins stays light
+
+    adapter = _adapter(setting.annotation)
+    try:
+        return adapter.validate_python(value, strict=True)
+    except pydantic.ValidationError as error:
+        mistake = error
+    try:  # lists for tuples, text for paths, tables for dataclasses; but no text for numbers
+        return adapter.validate_json(json.dumps(value), strict=True)
+    except pydantic.ValidationError as error:
+        if error.errors()[0]["type"] != "needs_python_object":
+            mistake = error
+    except (TypeError, ValueError):
+        pass  # a live object
+    first = mistake.errors()[0]
+    lacks = f"{first['loc'][-1]!r}: " if first["type"] == "missing" and first["loc"] else ""
+    default = "" if setting.required else f", default {setting.default!r}"
+    raise ConfigError(
+        f"{where}: {setting.name} = {value!r} does not fit: {lacks}{reason(first['msg'])}."
+        f"{_nearest(setting.annotation, value)} It takes {describe(setting.annotation)}{default}."
+    ) from None
 
 
 def _nearest(annotation: object, value: object) -> str:
-    words = [word for word in typing.get_args(annotation) if isinstance(word, str)]
+    words = [word for word in typing.get_args(bare(annotation)) if isinstance(word, str)]
     near = difflib.get_close_matches(str(value), words, n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
@@ -148,28 +167,7 @@ def _nearest(annotation: object, value: object) -> str:
 def _adapter(annotation: typing.Any) -> typing.Any:
     import pydantic
 
-    config = pydantic.ConfigDict(arbitrary_types_allowed=True, strict=False)
-    if isinstance(annotation, type) and issubclass(annotation, (bool, int, str)):
-        return pydantic.TypeAdapter(typing.Annotated[annotation, pydantic.Strict()])
     try:
-        return pydantic.TypeAdapter(annotation, config=config)
+        return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
     except pydantic.PydanticUserError:  # a BaseModel or dataclass brings its own config
         return pydantic.TypeAdapter(annotation)
-
-
-def _bare(annotation: object) -> object:
-    """Without `Annotated`, also inside `Annotated[X, …] | None`."""
-    if getattr(annotation, "__metadata__", None) is not None:
-        return _bare(getattr(annotation, "__origin__", annotation))
-    if _is_union(annotation):
-        inner = tuple(_bare(argument) for argument in typing.get_args(annotation))
-        return functools.reduce(lambda one, other: typing.Union[one, other], inner)  # noqa: UP007
-    return annotation
-
-
-def _is_union(annotation: object) -> bool:
-    return isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
-
-
-def _hashable(value: object) -> bool:
-    return getattr(value, "__hash__", None) is not None and not isinstance(value, (list, dict))

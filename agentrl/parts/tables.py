@@ -45,29 +45,27 @@ def _override(tables: Tables, override: str) -> None:
     *parents, last = path.strip().split(".")
     place: Tables | list[object] = tables
     for key in parents:
-        place = _enter(place, key, override)
+        if isinstance(place, list):
+            inner = _entry(place, key, override)
+        else:
+            if isinstance(place.get(key), str):
+                place[key] = {"name": place[key]}
+            inner = place.setdefault(key, {})
+        if not isinstance(inner, (dict, list)):
+            raise ConfigError(f"override {override!r}: {key!r} is {inner!r}, not a table")
+        place = inner
     if isinstance(place, list):
         raise ConfigError(f"override {override!r} sets a whole list entry; name a key inside it")
     place[last] = value
 
 
-def _enter(place: Tables | list[object], key: str, override: str) -> Tables | list[object]:
-    if isinstance(place, list):
-        inner = _entry(place, key, override)
-    else:
-        if isinstance(place.get(key), str):
-            place[key] = {"name": place[key]}
-        inner = place.setdefault(key, {})
-    if not isinstance(inner, (dict, list)):
-        raise ConfigError(f"override {override!r}: {key!r} is {inner!r}, not a table")
-    return inner
-
-
 def _entry(place: list[object], key: str, override: str) -> object:
+    """The entry of a list that a key names, by its `name` or its position."""
     named = {str(entry.get("name", "")): entry for entry in place if isinstance(entry, dict)}
-    if key in named:
-        return named[key]
-    if key.isdigit() and int(key) < len(place):
-        return place[int(key)]
-    words = [*filter(None, named), *(str(i) for i in range(len(place)))]
-    raise ConfigError(f"override {override!r}: {key!r} is neither a name nor a position. {did_you_mean(key, words)}")
+    positions = {str(number): entry for number, entry in enumerate(place)}
+    if key not in {**positions, **named}:
+        words = filter(None, [*named, *positions])
+        raise ConfigError(
+            f"override {override!r}: {key!r} is neither a name nor a position. {did_you_mean(key, words)}"
+        )
+    return {**positions, **named}[key]

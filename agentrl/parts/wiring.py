@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import KW_ONLY, dataclass, field, replace
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from agentrl.data.schedules import Scheduled
-from agentrl.errors import ConfigError, PluginError
-from agentrl.parts.contracts import Demonstrator, Policy, Voice
+from agentrl.errors import ConfigError
 from agentrl.parts.kinds import KINDS, OF_CONTRACT, Kind
+from agentrl.parts.playing import Demonstrator, Policy, Voice
 from agentrl.parts.registry import Spec
-from agentrl.parts.settings import Parameter, Part, check_settings, describe, parameters_of
+from agentrl.parts.settings import Parameter, bare, check_settings, describe
 
 if TYPE_CHECKING:
     from agentrl.parts.host import Host
 
-_OLD = "see CHANGELOG, 'Parts by type'"
+NAMED = {"model": "models.", "policy": "policies."}
+"""Kind → how a run file names a further part of it."""
 
 
+@dataclass(frozen=True)
+class Lazy:
+    """A part that is made when it is first asked for."""
+
+    make: Callable[[], object]
+
+
+@dataclass
 class Scope:
-    """Live parts that a part may be given: by contract, and by the names that the run file has for further ones.
+    """Live parts that a part may be given; what is built inside a scope is closed with its `stack`, in reverse order."""
 
-    What is built inside a scope is closed with its `stack`, in reverse order.
-    """
-
-    def __init__(
-        self,
-        parts: Mapping[object, object] | None = None,
-        *,
-        named: Callable[[str], object] | None = None,
-        voice: Callable[[Policy | None], Voice] | None = None,
-        stack: ExitStack | None = None,
-    ) -> None:
-        """`parts`: contract → part, or → `Lazy`. `named` finds "policies.user". `voice` makes one, of the run's own policy for None."""
-        self._parts = dict(parts or {})
-        self._named, self._voice = named, voice
-        self.stack = stack or ExitStack()
-        self._nested: dict[tuple[str, str, str], object] = {}
+    parts: Mapping[object, object] = field(default_factory=dict)
+    """Contract → part, or → `Lazy`."""
+    _: KW_ONLY
+    named: Callable[[str], object] | None = None
+    """Finds "policies.user"."""
+    voice: Callable[[Policy | None], Voice] | None = None
+    """Makes a voice of a policy, of the run's own for None."""
+    stack: ExitStack = field(default_factory=ExitStack)
+    described: dict[tuple[str, str, str], object] = field(default_factory=dict)
+    """Parts that were made of what a run file describes for a parameter, by kind, name and settings."""
 
     def within(
         self,
@@ -50,19 +54,17 @@ class Scope:
         stack: ExitStack | None = None,
     ) -> Scope:
         """The same scope with further or other parts, on the same stack unless another is given."""
-        inner = Scope(
-            {**self._parts, **parts}, named=self._named, voice=voice or self._voice, stack=stack or self.stack
-        )
-        inner._nested = self._nested
-        return inner
+        parts = {**self.parts, **parts}
+        return replace(self, parts=parts, voice=voice or self.voice, stack=stack or self.stack)
 
     def get(self, contract: object) -> object | None:
         """The part of this contract, None where the run has none."""
         if contract is Voice:
-            return self._voice(None) if self._voice is not None else None
-        part = self._parts.get(contract)
+            return self.voice(None) if self.voice is not None else None
+        part = self.parts.get(contract)
         if isinstance(part, Lazy):
-            part = self._parts[contract] = part.make()
+            part = part.make()
+            self.parts = {**self.parts, contract: part}
         return part
 
     def keep(self, part: Any) -> Any:
@@ -72,30 +74,25 @@ class Scope:
             self.stack.callback(close)
         return part
 
-    def nested(self, host: Host, kind: Kind, value: object) -> object:
+    def nested(self, host: Host, kind: Kind, value: object, *, as_voice: bool = False) -> object:
         """The part that a run file names or describes for a parameter: "policies.user", a name, or a table."""
-        if isinstance(value, str) and "." in value:
-            if self._named is None:
+        if is_name(value):
+            if self.named is None:
                 raise ConfigError(f"{value!r} names a part of a run; here is none, so give a table")
-            return self._named(value)
-        spec = Spec.from_table(kind.name, value)
-        key = (spec.kind, spec.name, repr(sorted(spec.settings.items())))
-        if key not in self._nested:
-            self._nested[key] = self.keep(host.build(spec, self))
-        return self._nested[key]
-
-    def voice_of(self, policy: object) -> Voice:
-        """A voice of a named policy. Raises ConfigError outside a run."""
-        if self._voice is None or not isinstance(policy, Policy):
+            part = self.named(str(value))
+        else:
+            spec = Spec.from_table(kind.name, value)
+            if kind.name == "sandbox":
+                return host.provider(spec)
+            key = (spec.kind, spec.name, repr(sorted(spec.settings.items())))
+            if key not in self.described:
+                self.described[key] = self.keep(host.build(spec, self))
+            part = self.described[key]
+        if not as_voice:
+            return part
+        if self.voice is None or not isinstance(part, Policy):
             raise ConfigError("a voice needs a run with a policy that can be awaited")
-        return self._voice(policy)
-
-
-class Lazy:
-    """A part that is made when it is first asked for."""
-
-    def __init__(self, make: Callable[[], object]) -> None:
-        self.make = make
+        return self.voice(part)
 
 
 def kind_for(parameter: Parameter) -> Kind | None:
@@ -105,46 +102,29 @@ def kind_for(parameter: Parameter) -> Kind | None:
     return OF_CONTRACT.get(parameter.contract)  # type: ignore[call-overload,no-any-return]
 
 
-def build(host: Host, kind: Kind, spec: Spec, part: Part, scope: Scope) -> object:
+def is_name(value: object) -> bool:
+    """Whether a run file names a further part of the run ("policies.user") instead of describing one."""
+    return isinstance(value, str) and "." in value
+
+
+def build(host: Host, spec: Spec, scope: Scope) -> object:
     """Make the part: a class or what a made kind registers is called, else its settings are bound.
 
     Raises ConfigError for settings that do not fit and parts that the run lacks, PluginError for a signature that
     this version does not understand.
     """
-    made = kind.made or inspect.isclass(part)
-    parameters = parameters_of(part, made=made)
-    check_signature(spec, parameters)
-    settable = {p.name: p for p in parameters.values() if _settable(p)}
-    values = check_settings(
-        spec, {**settable, **{p.name: p for p in parameters.values() if p.name in spec.settings and p.contract}}
-    )
+    part, parameters = host.part(spec.kind, spec.name), host.parameters(spec)
+    values = check_settings(spec, parameters)
     arguments: dict[str, object] = {}
-    for parameter in parameters.values():
-        if parameter.name in values:
-            value = values[parameter.name]
-            arguments[parameter.name] = _nested(host, spec, parameter, value, scope) if parameter.contract else value
+    for name, parameter in parameters.items():
+        if name in values:
+            arguments[name] = _nested(host, spec, parameter, scope) if parameter.contract else values[name]
         elif parameter.contract is not None and parameter.required:
-            arguments[parameter.name] = _given(spec, parameter, scope)
-    if not made:
+            arguments[name] = _given(spec, parameter, scope)
+    if not host.makes(spec):
         return functools.partial(part, **arguments) if arguments else part
-    positional = [arguments.pop(p.name) for p in parameters.values() if not p.keyword and p.name in arguments]
+    positional = [arguments.pop(name) for name, p in parameters.items() if not p.keyword and name in arguments]
     return part(*positional, **arguments)
-
-
-def check_signature(spec: Spec, parameters: Mapping[str, Parameter]) -> None:
-    """Raise PluginError for a parameter that is neither a setting nor says by its type what it wants."""
-    for parameter in parameters.values():
-        if not parameter.keyword and parameter.contract is None:
-            raise PluginError(
-                f"{spec.kind} {spec.name!r}: its parameter {parameter.name!r} ({describe(parameter.annotation)}) is no "
-                "setting (those are keyword-only) and names no part of a run; annotate it with a contract, such as "
-                f"`model: agentrl.Model`, `player: agentrl.Player`, `seed: agentrl.Seed` ({_OLD})"
-            )
-
-
-def _settable(parameter: Parameter) -> bool:
-    """Whether a run file may set it: settings, and parts with a default."""
-    return parameter.keyword and not (parameter.contract is not None and parameter.required)
 
 
 def _given(spec: Spec, parameter: Parameter, scope: Scope) -> object:
@@ -157,67 +137,61 @@ def _given(spec: Spec, parameter: Parameter, scope: Scope) -> object:
     return part
 
 
-def _nested(host: Host, spec: Spec, parameter: Parameter, value: object, scope: Scope) -> object:
-    if isinstance(value, (list, tuple)):
-        return [_listed(host, spec, parameter, entry, scope) for entry in value]
-    if not isinstance(value, (str, Mapping)):
-        return value  # given live, from Python
-    kind = kind_for(parameter)
-    if kind is None:
-        raise ConfigError(
-            f"{spec.kind} {spec.name!r}: {parameter.name} takes a part of the run ({describe(parameter.contract)}), "
-            "which a run file cannot describe; omit it"
-        )
-    if kind.name == "sandbox" and not (isinstance(value, str) and "." in value):
-        return host.provider(Spec.from_table("sandbox", value))
-    part = scope.nested(host, kind, value)
-    return scope.voice_of(part) if parameter.contract is Voice else part
+def _nested(host: Host, spec: Spec, parameter: Parameter, scope: Scope) -> object:
+    """What a run file gives for a parameter that takes parts: one, or a list of them, each beside its weight."""
+    kind, as_voice = kind_for(parameter), parameter.contract is Voice
+    parts: list[object] = []
+    for part, weight in entries(spec, parameter):
+        if kind is not None and isinstance(part, (str, Mapping)):
+            part = scope.nested(host, kind, part, as_voice=as_voice)
+        parts.append(part if weight is None else (part, weight))
+    return parts if isinstance(spec.settings[parameter.name], (list, tuple)) else parts[0]
 
 
-def _listed(host: Host, spec: Spec, parameter: Parameter, value: object, scope: Scope) -> object:
-    """One part of a list; a parameter that takes pairs `tuple[Contract, float]` gets its `weight` beside it."""
-    value, weight = _weighed(spec, parameter, value)
-    part = _nested(host, spec, parameter, value, scope)
-    return part if weight is None else (part, weight)
+def entries(spec: Spec, parameter: Parameter) -> Iterator[tuple[object, float | None]]:
+    """What a run file gives for a parameter that takes parts: names, tables, or live parts from Python, each with its weight.
+
+    The weight is None unless the parameter takes pairs `tuple[Contract, float]`. Raises ConfigError for what is no part.
+    """
+    where, value, kind = f"{spec.kind} {spec.name!r}", spec.settings[parameter.name], kind_for(parameter)
+    annotation = bare(parameter.annotation)
+    inner = typing.get_args(annotation)
+    weighed = bool(inner) and typing.get_origin(inner[0]) is tuple
+    takes_list = _takes_list(annotation)
+    if isinstance(value, (str, Mapping) if takes_list else (list, tuple)):
+        wanted = "a list of parts" if takes_list else "one part"
+        raise ConfigError(f"{where}: {parameter.name} takes {wanted}, not {value!r}")
+    for entry in value if isinstance(value, (list, tuple)) else [value]:
+        weight: object = 1.0
+        if weighed and isinstance(entry, tuple):
+            entry, weight = entry  # given live, from Python
+        elif weighed and isinstance(entry, Mapping):
+            weight = entry.get("weight", 1.0)
+            entry = {key: inner for key, inner in entry.items() if key != "weight"}
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            raise ConfigError(f"{where}: weight = {weight!r} in {parameter.name}; it takes a number")
+        if kind is None and isinstance(entry, (str, Mapping)):
+            raise ConfigError(
+                f"{where}: {parameter.name} takes a part of the run ({describe(parameter.contract)}), which a run file "
+                "cannot describe; omit it"
+            )
+        if isinstance(entry, (bool, int, float)):
+            raise ConfigError(f"{where}: {parameter.name} = {entry!r}; it takes a part: a name or a table with `name`")
+        yield entry, float(weight) if weighed else None
 
 
-def _weighed(spec: Spec, parameter: Parameter, value: object) -> tuple[object, float | None]:
-    """A table of a list without its `weight`, and that (1 unless given); None where the parameter takes none."""
-    inner = typing.get_args(parameter.annotation)
-    if not inner or typing.get_origin(inner[0]) is not tuple:
-        return value, None
-    if isinstance(value, tuple):
-        return value[0], float(value[1])  # given live, from Python
-    weight = value.get("weight", 1.0) if isinstance(value, Mapping) else 1.0
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-        raise ConfigError(f"{spec.kind} {spec.name!r}: weight = {weight!r} in {parameter.name}; it takes a number")
-    table = {key: entry for key, entry in value.items() if key != "weight"} if isinstance(value, Mapping) else value
-    return table, float(weight)
-
-
-def nested_specs(spec: Spec, part: Part) -> list[Spec]:
-    """The parts that a run file describes for parameters of a part; names such as "policies.user" omitted."""
-    made = KINDS[spec.kind].made or inspect.isclass(part)
-    inner: list[Spec] = []
-    for parameter in parameters_of(part, made=made).values():
-        kind, value = kind_for(parameter), spec.settings.get(parameter.name)
-        if kind is None:
-            continue
-        entries = value if isinstance(value, (list, tuple)) else None
-        for one in [value] if entries is None else [_weighed(spec, parameter, entry)[0] for entry in entries]:
-            if isinstance(one, (str, Mapping)) and not (isinstance(one, str) and "." in one):
-                inner.append(Spec.from_table(kind.name, one))
-    return inner
+def _takes_list(annotation: object) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin in (UnionType, typing.Union):
+        return any(map(_takes_list, typing.get_args(annotation)))
+    return isinstance(origin, type) and issubclass(origin, Sequence)
 
 
 def schedules_of(host: Host, specs: Iterable[Spec]) -> dict[str, Scheduled[float]]:
     """Settings of parts that follow a schedule, by "kind.name" ("part.name" for kinds of which a stage has many)."""
-    schedules: dict[str, Scheduled[float]] = {}
-    for spec in specs:
-        kind, part = KINDS[spec.kind], host.part(spec.kind, spec.name)
-        parameters = parameters_of(part, made=kind.made or inspect.isclass(part))
-        values = check_settings(spec, {name: p for name, p in parameters.items() if name in spec.settings})
-        for name, value in values.items():
-            if isinstance(value, Scheduled) and len(value.values) > 1:
-                schedules[f"{spec.name if kind.many else spec.kind}.{name}"] = value
-    return schedules
+    return {
+        f"{spec.name if KINDS[spec.kind].many else spec.kind}.{name}": value
+        for spec in specs
+        for name, value in check_settings(spec, host.parameters(spec)).items()
+        if isinstance(value, Scheduled) and len(value.values) > 1
+    }

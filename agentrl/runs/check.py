@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from agentrl.data.types import AGENT, Task
 from agentrl.errors import AgentRLError, ConfigError
-from agentrl.parts.contracts import Play, Policy
 from agentrl.parts.live import LiveStage
+from agentrl.parts.playing import Play, Policy
 from agentrl.parts.run_file import RunFile, Stage
 from agentrl.runs.evaluations import hand_over
 from agentrl.runs.parts import RunParts

@@ -12,10 +12,11 @@ from agentrl.data.types import AGENT, Task
 from agentrl.errors import ConfigError
 from agentrl.evaluation.protocol import Evaluation, evaluate
 from agentrl.evaluation.store import DURING, FINAL, keep_evaluation, read_evaluation
-from agentrl.parts.contracts import Model, Policy, Speakers
 from agentrl.parts.handover import Probe
 from agentrl.parts.live import LiveStage, accepted
+from agentrl.parts.playing import Policy, Speakers
 from agentrl.parts.run_file import EvaluationPlan, Stage
+from agentrl.parts.weights import Model
 from agentrl.runs.parts import RunParts
 from agentrl.worlds.player import EpisodePlayer
 

@@ -15,14 +15,17 @@ from agentrl.data.record import Run
 from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.parts import contracts
-from agentrl.parts.contracts import Dialect, Folder, Model, Policy, SavedCodec, Seed, Speaker, Splits, Version, Voice
 from agentrl.parts.host import Host
+from agentrl.parts.injected import Columns, SavedCodec, Seed, Splits, Texts, Updates
+from agentrl.parts.learning import Loss
 from agentrl.parts.live import LiveStage
+from agentrl.parts.playing import Player, Policy, Speaker, Voice
 from agentrl.parts.registry import Spec
 from agentrl.parts.run_file import EvaluationPlan, RunFile, Stage
 from agentrl.parts.settings import parameters_of
+from agentrl.parts.weights import Folder, Model, Scorer, Version
 from agentrl.parts.wiring import Lazy, Scope, kind_for, schedules_of
+from agentrl.parts.words import Codec, Dialect
 from agentrl.worlds.player import EpisodePlayer
 from agentrl.worlds.stepping import Clock
 from agentrl.worlds.texts import WorldTexts
@@ -51,14 +54,10 @@ class RunParts:
         self.scope = Scope(
             {
                 Seed: Seed(config.seed),
-                contracts.Columns: contracts.Columns(host.columns),
+                Columns: Columns(host.columns),
                 Folder: Lazy(self._given_folder),
-                contracts.Texts: Lazy(self._texts),
-                **(
-                    {Model: Lazy(self.model), contracts.Codec: Lazy(lambda: self.model().codec)}
-                    if self.has_model
-                    else {}
-                ),
+                Texts: Lazy(self._texts),
+                **({Model: Lazy(self.model), Codec: Lazy(lambda: self.model().codec)} if self.has_model else {}),
             },
             named=self.named,
             stack=stack,
@@ -195,7 +194,7 @@ class RunParts:
         model = self._model_of(spec)
         own: dict[object, object] = {}
         if model is not None:
-            own = {Model: model, contracts.Codec: model.codec, contracts.Scorer: model}
+            own = {Model: model, Codec: model.codec, Scorer: model}
         speaker: Speaker = self.scope.keep(
             self.host.build(spec, self.scope.within({Dialect: dialect or self.dialect, **own}))
         )
@@ -225,12 +224,12 @@ class RunParts:
         scope = self.scope.within(
             {
                 Model: model,
-                contracts.Codec: model.codec,
-                contracts.Scorer: model if isinstance(model, contracts.Scorer) else None,
+                Codec: model.codec,
+                Scorer: model if isinstance(model, Scorer) else None,
                 Policy: agent if isinstance(agent, Policy) else None,
                 Dialect: dialect,
-                contracts.Player: player,
-                contracts.Updates: contracts.Updates(stage.updates),
+                Player: player,
+                Updates: Updates(stage.updates),
                 Splits: Lazy(lambda: Splits(self.splits(stage))),
             },
             voice=lambda policy: self._no_voice(),
@@ -245,7 +244,7 @@ class RunParts:
         shapers = [scope.keep(host.build(spec, scope)) for spec in stage.shapers]
         judges = [scope.keep(host.build(spec, scope)) for spec in stage.judges]
         if "loss" in stage.parts:
-            scope = scope.within({contracts.Loss: host.build(stage.parts["loss"], scope)})
+            scope = scope.within({Loss: host.build(stage.parts["loss"], scope)})
         trainer = scope.keep(host.build(stage.parts["trainer"], scope))
         engines = [agent, self.policies.get(AGENT)] + [speakers[name] for name in speakers]
         observers: dict[str, object] = {
@@ -331,11 +330,11 @@ class RunParts:
             raise ConfigError("a part wants the folder of the run, and nothing is kept here")
         return Folder(self.folder)
 
-    def _texts(self) -> contracts.Texts:
+    def _texts(self) -> Texts:
         maker = self.environments(self.config.plan[0] if self.config.plan else None).without_policies()
         report = self.report
         tell = (lambda done, of: report("playing for the tokenizer", done, of)) if report is not None else None
-        return contracts.Texts(WorldTexts(lambda: maker(Clock()), self.dialect, self.config.seed, tell))
+        return Texts(WorldTexts(lambda: maker(Clock()), self.dialect, self.config.seed, tell))
 
 
 class WorldMaker:

@@ -15,8 +15,8 @@ from typing import Protocol
 from agentrl.data.record import Run, model_place
 from agentrl.data.types import Advantage, Advantages, Batch, Metrics
 from agentrl.errors import AgentRLError, PluginError, RecordError
-from agentrl.parts.contracts import Policy
 from agentrl.parts.live import LiveStage
+from agentrl.parts.playing import Policy
 from agentrl.parts.run_file import RunFile, Stage
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress

@@ -20,8 +20,8 @@ from agentrl.data.types import AGENT
 from agentrl.errors import ConfigError, RecordError
 from agentrl.evaluation.protocol import Evaluation
 from agentrl.loop import learn
-from agentrl.parts.contracts import Logger
 from agentrl.parts.host import Host, default_host
+from agentrl.parts.learning import Logger
 from agentrl.parts.live import LiveStage
 from agentrl.parts.run_file import RunFile, Stage, parse
 from agentrl.parts.tables import Tables, read_tables

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from agentrl.data.record import Run
 from agentrl.evaluation.store import best_update
-from agentrl.parts.contracts import Logger
 from agentrl.parts.host import Host
+from agentrl.parts.learning import Logger
 from agentrl.parts.run_file import RunFile
 from agentrl.runs.evaluations import Evaluations
 from agentrl.runs.parts import RunParts

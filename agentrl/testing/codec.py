@@ -11,7 +11,7 @@ import numpy as np
 
 from agentrl.data.rows import relation
 from agentrl.data.types import Completion, Ids, Message, no_ids
-from agentrl.parts.contracts import Codec, Prompt
+from agentrl.parts.words import Codec, Prompt
 from agentrl.testing.compare import written
 from agentrl.testing.report import CheckSkipped, require
 

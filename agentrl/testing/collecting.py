@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from agentrl.data.types import AGENT, Batch, Draw, Group, Outcome, Task, Trajectory, replaced
-from agentrl.parts.contracts import Collector, Play, Player, Sampler, Speakers
+from agentrl.parts.playing import Collector, Play, Player, Sampler, Speakers
 from agentrl.testing.compare import TIMES, written
 from agentrl.testing.report import CheckSkipped, Report, checks_of, finish, gate, require, run_checks
 from agentrl.testing.sample_model import SampleModel, SamplePolicy

@@ -10,7 +10,7 @@ import numpy as np
 
 from agentrl.data.columns import COLUMNS, Column, check_columns
 from agentrl.data.types import AGENT, Advantages, Batch, Group, Trajectory, replaced
-from agentrl.parts.contracts import Credit, Credited, Shaper
+from agentrl.parts.learning import Credit, Credited, Shaper
 from agentrl.parts.live import checked_advantages
 from agentrl.testing.compare import flat, require_same, written
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks

@@ -10,7 +10,7 @@ import numpy as np
 
 from agentrl.data.types import AGENT, Info, Task
 from agentrl.errors import AgentRLError
-from agentrl.parts.contracts import Demonstrator, Play, Speaker
+from agentrl.parts.playing import Demonstrator, Play, Speaker
 from agentrl.testing.compare import written
 from agentrl.testing.plays import generators
 from agentrl.testing.report import finish, gate, require

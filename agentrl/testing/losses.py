@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentrl.data.columns import COLUMNS, Column
 from agentrl.data.types import Metrics
-from agentrl.parts.contracts import Loss, LossBatch
+from agentrl.parts.learning import Loss, LossBatch
 from agentrl.testing.report import CheckSkipped, Report, checks_of, gate, require, run_checks
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 
 from agentrl.data.types import Message, Sampling
 from agentrl.errors import AgentRLError, ConfigError
-from agentrl.parts.contracts import Folder, Model, Prompt, Question, Scorer, Scores, Shared, Stream, Weights
+from agentrl.parts.weights import Folder, Model, Question, Scorer, Scores, Shared, Stream, Weights
+from agentrl.parts.words import Prompt
 from agentrl.testing.codec import CodecKit
 from agentrl.testing.compare import written
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, finish, gate, require, run_checks

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.parts.contracts import Codec, Model, Player, Policy, Scorer
 from agentrl.parts.host import Host, default_host
 from agentrl.parts.kinds import KINDS
+from agentrl.parts.playing import Player, Policy
 from agentrl.parts.registry import Entry, Spec
 from agentrl.parts.settings import Parameter, parameters_of
+from agentrl.parts.weights import Model, Scorer
 from agentrl.parts.wiring import kind_for
+from agentrl.parts.words import Codec
 from agentrl.testing.report import Report
 from agentrl.testing.sample_model import SampleModel
 from agentrl.testing.sample_plays import Unreachable

@@ -10,7 +10,8 @@ import numpy as np
 
 from agentrl.data.types import Completion, Message
 from agentrl.errors import ContextOverflow
-from agentrl.parts.contracts import Model, Policy, Scorer, Speaker, Version
+from agentrl.parts.playing import Policy, Speaker
+from agentrl.parts.weights import Model, Scorer, Version
 from agentrl.testing.demonstrators import DemonstratorKit, demonstrates
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
 from agentrl.testing.serving import MANY, WAYS, Served, close, largest_gap, names_of_ways, same_answers

@@ -16,19 +16,9 @@ from numpy.typing import NDArray
 from agentrl.data.rows import Row, relation, training_rows
 from agentrl.data.types import Advantages, Batch, Completion, Floats, Ids, Message, Metrics, Sampling, no_ids
 from agentrl.errors import ConfigError, ContextOverflow, PolicyFault, RecordError
-from agentrl.parts.contracts import (
-    Dialogue,
-    Folder,
-    Model,
-    Prompt,
-    Question,
-    Scores,
-    Shared,
-    Stream,
-    Tool,
-    Version,
-    Weights,
-)
+from agentrl.parts.playing import Dialogue
+from agentrl.parts.weights import Folder, Model, Question, Scores, Shared, Stream, Version, Weights
+from agentrl.parts.words import Prompt, Tool
 
 ROLES = {"system": 256, "user": 257, "assistant": 258, "tool": 259}
 END = 260

@@ -10,7 +10,8 @@ import numpy as np
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import AGENT, Batch, Completion, Group, Info, Task, Trajectory, Turn, groups, replaced
 from agentrl.errors import ConfigError, PolicyFault
-from agentrl.parts.contracts import Dialogue, Model, Play, Question, Scorer, Scores, Version, Weights
+from agentrl.parts.playing import Dialogue, Play
+from agentrl.parts.weights import Model, Question, Scorer, Scores, Version, Weights
 from agentrl.testing.report import finish
 from agentrl.testing.sample_model import SampleModel
 from agentrl.testing.samples import GUEST, sample_player

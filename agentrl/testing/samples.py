@@ -12,26 +12,12 @@ import numpy as np
 
 from agentrl.data.columns import COLUMNS
 from agentrl.data.types import AGENT, Completion, Message, Outcome, Task, Trajectory, Turn, replaced
-from agentrl.parts.contracts import (
-    Codec,
-    Columns,
-    Context,
-    Dialect,
-    Folder,
-    Model,
-    Player,
-    Policy,
-    Reading,
-    SavedCodec,
-    Scorer,
-    Seed,
-    Splits,
-    Texts,
-    Updates,
-    Voice,
-)
+from agentrl.parts.injected import Columns, SavedCodec, Seed, Splits, Texts, Updates
+from agentrl.parts.playing import Player, Policy, Voice
 from agentrl.parts.run_file import PlayerSettings
+from agentrl.parts.weights import Folder, Model, Scorer
 from agentrl.parts.wiring import Lazy, Scope
+from agentrl.parts.words import Codec, Context, Dialect, Reading
 from agentrl.worlds.player import EpisodePlayer
 from agentrl.worlds.sessions import View
 from agentrl.worlds.stepping import Clock

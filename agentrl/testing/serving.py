@@ -11,8 +11,10 @@ import numpy as np
 
 from agentrl.data.types import Completion, Message
 from agentrl.errors import ConfigError
-from agentrl.parts.contracts import Codec, Dialogue, Folder, Model, Policy, Question, Scorer, Shared, Stream, Weights
 from agentrl.parts.handover import LARGEST_GAP, LARGEST_MEAN_GAP
+from agentrl.parts.playing import Dialogue, Policy
+from agentrl.parts.weights import Folder, Model, Question, Scorer, Shared, Stream, Weights
+from agentrl.parts.words import Codec
 from agentrl.testing.report import CheckFailed, CheckSkipped, finish, require
 from agentrl.testing.samples import Stairs
 

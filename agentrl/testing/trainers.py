@@ -18,7 +18,8 @@ import numpy as np
 
 from agentrl.data.types import AGENT, Advantages, Batch, Group, Outcome, Trajectory, replaced
 from agentrl.errors import AgentRLError
-from agentrl.parts.contracts import Model, Trainer
+from agentrl.parts.learning import Trainer
+from agentrl.parts.weights import Model
 from agentrl.testing.compare import written
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, finish, gate, require, run_checks
 from agentrl.testing.sample_plays import as_batch, sample_batch, sample_plays

@@ -13,7 +13,8 @@ import numpy as np
 
 from agentrl.data.columns import COLUMNS, Column, check_columns
 from agentrl.data.types import Completion, Outcome, Task, Trajectory, Turn
-from agentrl.parts.contracts import Judge, Logger, Model
+from agentrl.parts.learning import Judge, Logger
+from agentrl.parts.weights import Model
 from agentrl.testing.compare import written
 from agentrl.testing.report import CheckSkipped, Report, checks_of, finish, gate, require, run_checks
 from agentrl.testing.sample_plays import sample_plays

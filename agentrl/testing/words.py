@@ -10,7 +10,7 @@ import numpy as np
 
 from agentrl.data.types import AGENT, Completion, Message, Turn
 from agentrl.errors import AgentRLError, ContextOverflow
-from agentrl.parts.contracts import Answer, Context, Dialect, Reading, Session, Speak
+from agentrl.parts.words import Answer, Context, Dialect, Reading, Session, Speak
 from agentrl.testing.compare import written
 from agentrl.testing.plays import HOSTILE
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks

@@ -10,7 +10,7 @@ from agentrl.data.schedules import UPDATE
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import AGENT, Batch, Completion, Draw, Group, Task, Turn
 from agentrl.errors import PluginError, RecordError
-from agentrl.parts.contracts import Sampler
+from agentrl.parts.playing import Sampler
 
 Collect = Callable[[Draw], Awaitable[list[Group]]]
 

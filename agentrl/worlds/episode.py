@@ -17,23 +17,9 @@ from agentrl.data.schedules import Scheduled
 from agentrl.data.seeds import turn_seed
 from agentrl.data.types import AGENT, EMPTY, Completion, Final, Info, Message, Outcome, Task, Trajectory, Turn
 from agentrl.errors import ConfigError, ContextOverflow, PluginError, SandboxFault
-from agentrl.parts.contracts import (
-    Codec,
-    Context,
-    Demonstrator,
-    Dialect,
-    Dialogue,
-    Model,
-    Play,
-    Prompt,
-    Reading,
-    Session,
-    Speak,
-    Speaker,
-    Speakers,
-    Start,
-    Tool,
-)
+from agentrl.parts.playing import Demonstrator, Dialogue, Play, Speaker, Speakers, Start
+from agentrl.parts.weights import Model
+from agentrl.parts.words import Codec, Context, Dialect, Prompt, Reading, Session, Speak, Tool
 from agentrl.worlds.sessions import View, begin_session
 from agentrl.worlds.stepping import World
 from agentrl.worlds.steps import Step, checked_mapping, checked_reset, checked_step, cost_of

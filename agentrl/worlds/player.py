@@ -11,8 +11,10 @@ import gymnasium
 
 from agentrl.data.types import Batch, Trajectory
 from agentrl.errors import PluginError
-from agentrl.parts.contracts import Context, Dialect, Model, Play, Speakers
+from agentrl.parts.playing import Play, Speakers
 from agentrl.parts.run_file import PlayerSettings
+from agentrl.parts.weights import Model
+from agentrl.parts.words import Context, Dialect
 from agentrl.worlds.episode import Episode, Moment, Rules
 from agentrl.worlds.sessions import View
 from agentrl.worlds.stepping import Clock, InlineWorld, ThreadedWorld, World

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from agentrl.data.types import Message, Turn
 from agentrl.errors import PluginError
-from agentrl.parts.contracts import Answer, Context, Reading, Session, Speak, Tool
+from agentrl.parts.words import Answer, Context, Reading, Session, Speak, Tool
 
 View: TypeAlias = Callable[[str, Sequence[Turn], str, tuple[Message, ...]], tuple[Message, ...]]
 """A context that is a function: (instructions, turns, observation, previous) -> messages."""

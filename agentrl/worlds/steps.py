@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentrl.data.types import Info
-from agentrl.parts.contracts import Answer
+from agentrl.parts.words import Answer
 
 _NO_PARTS: Mapping[str, float] = {}
 

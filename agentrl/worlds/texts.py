@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from agentrl.data.types import Info
-from agentrl.parts.contracts import Dialect
+from agentrl.parts.words import Dialect
 
 TRAJECTORIES = 400
 """How many trajectories are played."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from agentrl.data.types import Message
 from agentrl.errors import PluginError
-from agentrl.parts.contracts import Dialogue, Policy
+from agentrl.parts.playing import Dialogue, Policy
 from agentrl.worlds.stepping import Clock
 
 _NUMBERS = itertools.count()
