@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,12 +11,16 @@ from typing import Protocol
 import gymnasium
 
 from agentrl.data.types import Batch, Trajectory
-from agentrl.errors import PluginError
+from agentrl.errors import ConfigError, PluginError
 from agentrl.parts.contracts import Context, Dialect, Model, Play, Speakers
 from agentrl.parts.run_file import PlayerSettings
-from agentrl.worlds.episode import Episode, Moment, Rules
+from agentrl.worlds.episode import Episode, Moment, Rules, unplayed
+from agentrl.worlds.live_world import fault
 from agentrl.worlds.sessions import View
-from agentrl.worlds.stepping import Clock, InlineWorld, ThreadedWorld, World
+from agentrl.worlds.speaking import Words
+from agentrl.worlds.stepping import Clock, ThreadedWorld, World
+
+log = logging.getLogger(__name__)
 
 
 class Environments(Protocol):
@@ -45,7 +50,8 @@ class EpisodePlayer:
         """`model` writes the ids of what demonstrators and chat services say."""
         self.context = context
         self._environments, self._retries = environments, settings.retries
-        self._rules = Rules(context, dialect, model, settings.step_timeout_s, settings.max_turns, settings.max_tokens)
+        words = Words(context, dialect, model)
+        self._rules = Rules(words, settings.step_timeout_s, settings.max_turns, settings.max_tokens)
         self._places = asyncio.Semaphore(settings.concurrency)
         self._idle: list[World] = []
         self._moments: dict[str, dict[int, Moment]] = {}
@@ -94,24 +100,36 @@ class EpisodePlayer:
 
     async def _in_place(self, speakers: Speakers, play: Play) -> list[Trajectory]:
         async with self._places:
-            world = self._idle.pop() if self._idle else self._new_world()
             attempts: list[Trajectory] = []
-            try:
-                for attempt in range(self._retries + 1):
-                    episode = Episode(self._rules, world, speakers, play, attempt)
-                    attempts.append(await episode.run())
-                    self._seconds["world_seconds"] += episode.world_seconds
-                    if episode.moments:
-                        self._moments[attempts[-1].id] = episode.moments
-                    if not attempts[-1].outcome.failed:
-                        break
-                    world.close()  # whatever it is in the middle of, it cannot be trusted any more
-                    world = self._new_world()
-            except BaseException:
-                world.close()
-                raise
-            self._idle.append(world)
+            for attempt in range(self._retries + 1):
+                attempts.append(await self._attempt(speakers, play, attempt))
+                if not attempts[-1].outcome.failed:
+                    break
+                log.warning("trajectory %s failed: %s", attempts[-1].id, attempts[-1].error)
             return attempts
+
+    async def _attempt(self, speakers: Speakers, play: Play, attempt: int) -> Trajectory:
+        try:
+            world = self._idle.pop() if self._idle else self._new_world()
+        except (ConfigError, PluginError):
+            raise
+        except Exception as error:  # a world that cannot be made is like one that breaks in its first step
+            ended = fault(error)
+            return unplayed(play, attempt, ended.outcome, ended.error)
+        trusted = False
+        try:
+            episode = Episode(self._rules, world, speakers, play, attempt)
+            trajectory = await episode.run()
+            trusted = not trajectory.outcome.failed
+        finally:
+            if trusted:
+                self._idle.append(world)
+            else:
+                world.close()  # whatever it is in the middle of
+        self._seconds["world_seconds"] += episode.world_seconds
+        if episode.moments:
+            self._moments[trajectory.id] = episode.moments
+        return trajectory
 
     def _new_world(self) -> World:
         clock = Clock()
@@ -119,7 +137,7 @@ class EpisodePlayer:
         if not isinstance(env, gymnasium.Env):
             raise PluginError(f"a world must be a gymnasium.Env; got {env!r}")
         blocks = self._environments.threaded or getattr(env.unwrapped, "blocks", False)
-        return ThreadedWorld(env, clock) if blocks else InlineWorld(env, clock)
+        return ThreadedWorld(env, clock) if blocks else World(env, clock)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
