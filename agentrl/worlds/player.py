@@ -11,14 +11,14 @@ from typing import Protocol
 import gymnasium
 
 from agentrl.data.types import Batch, Trajectory
-from agentrl.errors import ConfigError, PluginError
+from agentrl.errors import PluginError
 from agentrl.parts.contracts import Context, Dialect, Model, Play, Speakers
 from agentrl.parts.run_file import PlayerSettings
 from agentrl.worlds.episode import Episode, Moment, Rules, unplayed
 from agentrl.worlds.live_world import fault
 from agentrl.worlds.sessions import View
 from agentrl.worlds.speaking import Words
-from agentrl.worlds.stepping import Clock, ThreadedWorld, World
+from agentrl.worlds.stepping import Clock, Raised, ThreadedWorld, World, tried
 
 log = logging.getLogger(__name__)
 
@@ -110,11 +110,9 @@ class EpisodePlayer:
 
     async def _attempt(self, speakers: Speakers, play: Play, attempt: int) -> Trajectory:
         try:
-            world = self._idle.pop() if self._idle else self._new_world()
-        except (ConfigError, PluginError):
-            raise
-        except Exception as error:  # a world that cannot be made is like one that breaks in its first step
-            ended = fault(error)
+            world = self._idle.pop() if self._idle else tried(self._new_world)
+        except Raised as raised:  # a world that cannot be made is like one that breaks in its first step
+            ended = fault(raised.error)
             return unplayed(play, attempt, ended.outcome, ended.error)
         trusted = False
         try:

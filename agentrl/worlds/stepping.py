@@ -80,8 +80,8 @@ class World:
 
     def _end(self) -> None:
         try:
-            self.env.close()
-        except Exception:  # whatever a stranger's world may raise
+            tried(self.env.close)
+        except Exception:
             log.warning("%s could not be closed", type(self.env.unwrapped).__name__, exc_info=True)
 
 
