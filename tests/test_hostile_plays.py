@@ -285,9 +285,9 @@ def raises(*_: Any, **__: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", ["begin", "view", "answer"])
-def test_a_context_that_raises_is_named_in_the_outcome(method: str) -> None:
+def test_a_context_that_raises_is_found_in_the_outcome(method: str) -> None:
     (found,) = play(player(worlds.Counting, context=Odd(**{method: raises}), retries=0), EXPERT)
-    assert failed(found, Outcome.POLICY_ERROR) == "Odd: RuntimeError: the memory is gone"
+    assert failed(found, Outcome.POLICY_ERROR) == f"RuntimeError: the memory is gone (in {__name__}.raises)"
 
 
 @pytest.mark.parametrize("seen", [None, "text", (), ("text",), 3, Speak(())])
@@ -321,7 +321,7 @@ def test_a_context_that_answers_for_ever_ends_the_trajectory(speaks: bool) -> No
     assert sum(turn.kind == "answer" for turn in found.turns) == 64
 
 
-def test_a_dialect_that_raises_is_named_in_the_outcome() -> None:
+def test_a_dialect_that_raises_is_found_in_the_outcome() -> None:
     class Cramped:
         instructions, stop = "", ()
         write = str
@@ -330,7 +330,7 @@ def test_a_dialect_that_raises_is_named_in_the_outcome() -> None:
             raise RecursionError("too deep")
 
     (found,) = play(player(worlds.Counting, dialect=Cramped(), retries=0), EXPERT)
-    assert failed(found, Outcome.POLICY_ERROR) == "Cramped: RecursionError: too deep"
+    assert failed(found, Outcome.POLICY_ERROR) == f"RecursionError: too deep (in {__name__}.read)"
 
 
 # -------------------------------------------------------------------------------------------------------------- voices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import traceback
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Literal
@@ -14,9 +15,9 @@ import numpy as np
 from agentrl.data.schedules import Scheduled
 from agentrl.data.seeds import turn_seed
 from agentrl.data.types import AGENT, EMPTY, Final, Info, Message, Outcome, Trajectory, Turn
-from agentrl.errors import ConfigError, ContextOverflow
+from agentrl.errors import ConfigError, ContextOverflow, PluginError
 from agentrl.parts.contracts import Play, Reading, Speak, Speakers, Start
-from agentrl.worlds.live_world import Ended, LiveWorld
+from agentrl.worlds.live_world import Ended, LiveWorld, in_words
 from agentrl.worlds.speaking import Said, Speaking, Words
 from agentrl.worlds.stepping import World
 from agentrl.worlds.steps import Step, cost_of
@@ -93,6 +94,10 @@ class Episode:
             outcome = Outcome.CONTEXT_LIMIT
             if not self._turns:  # nothing was played: there is nothing to train on, and the run file is to blame
                 outcome, error = Outcome.POLICY_ERROR, f"the first prompt does not fit: {full}"
+        except (ConfigError, PluginError):
+            raise
+        except Exception as fault:  # a context, a dialect or a codec may fail in any way, as policies do
+            outcome, error = Outcome.POLICY_ERROR, f"{in_words(fault)} (in {_place(fault)})"
         finally:
             for speaking in self._speaking.values():
                 speaking.forget()
@@ -243,6 +248,12 @@ class Episode:
 
 def _start(play: Play) -> Start | None:
     return play.start or (Start(play.task.prefix) if play.task.prefix else None)
+
+
+def _place(error: BaseException) -> str:
+    """The module and function that raised an exception."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_name}"
 
 
 def _reseed(env: object, seed: int) -> None:

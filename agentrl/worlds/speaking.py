@@ -35,7 +35,6 @@ from agentrl.worlds.toolcalls import ToolAction, ToolCall
 
 log = logging.getLogger(__name__)
 Said: TypeAlias = tuple[Completion, Prompt | None]
-_MISTAKES = (ContextOverflow, ConfigError, PluginError)  # those of a run file or plugin, and what is no fault at all
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ class Words:
 class Speaking:
     """A speaker's session, its own turns and its last completion.
 
-    What a policy, a context or a dialect raises ends the trajectory as POLICY_ERROR; one that gives something else
-    than it should is a mistake of the plugin, and raises PluginError.
+    What a policy, context or dialect gives instead of what it should is a mistake of the plugin: PluginError.
     """
 
     def __init__(
@@ -68,20 +66,11 @@ class Speaking:
         self._context = play.context or words.context
         self._tools: tuple[Tool, ...] = tuple(getattr(world.bare, "tool_schemas", ()) or ())
         wanted = str(getattr(world.bare, "instructions", "") or "")
-        try:
-            self._session = begin_session(
-                self._context,
-                instructions="\n\n".join(part for part in (wanted, words.dialect.instructions) if part),
-                key=self._key,
-                seed=play.seed,
-                speaker=name,
-                count=self._count,
-            )
-            self._tools += tuple(self._session.tools)
-        except _MISTAKES:
-            raise
-        except Exception as error:
-            raise _fault(self._context, error) from error
+        instructions = "\n\n".join(part for part in (wanted, words.dialect.instructions) if part)
+        self._session = begin_session(
+            self._context, instructions=instructions, key=self._key, seed=play.seed, speaker=name, count=self._count
+        )
+        self._tools += tuple(self._session.tools)
 
     def take(self, turn: Turn) -> None:
         """This speaker has said this."""
@@ -98,12 +87,7 @@ class Speaking:
 
     def view(self, observation: str) -> tuple[Message, ...] | Speak:
         """What it reads now, or what it is asked first."""
-        try:
-            seen = self._session.view(self.turns, observation)
-        except _MISTAKES:
-            raise
-        except Exception as error:
-            raise _fault(self._context, error) from error
+        seen = self._session.view(self.turns, observation)
         messages = seen if type(seen) is tuple else getattr(seen, "messages", seen)
         if not isinstance(messages, (tuple, list)) or not messages or not isinstance(messages[-1], Message):
             raise PluginError(
@@ -113,28 +97,18 @@ class Speaking:
 
     def answer(self, reading: Reading, info: Info) -> Step | None:
         """What the context answers in place of the world, which still shows `info`."""
-        try:
-            answer = self._session.answer(reading)
-            if answer is None:
-                return None
-            if isinstance(answer, Answer):
-                return Step.unmoved(info, answer)
-        except _MISTAKES:
-            raise
-        except Exception as error:
-            raise _fault(self._context, error) from error
-        raise PluginError(f"the context {_name(self._context)} answered {short(answer)}, no agentrl.Answer")
+        answer = self._session.answer(reading)
+        if answer is None:
+            return None
+        if not isinstance(answer, Answer):
+            raise PluginError(f"the context {_name(self._context)} answered {short(answer)}, no agentrl.Answer")
+        return Step.unmoved(info, answer)
 
     def read(self, completion: Completion) -> Reading:
         """The action in a completion."""
         if completion.calls is not None:
             return _structured(completion)
-        try:
-            reading = self._dialect.read(completion.text)
-        except _MISTAKES:
-            raise
-        except Exception as error:
-            raise _fault(self._dialect, error) from error
+        reading = self._dialect.read(completion.text)
         if not isinstance(reading, Reading) or not isinstance(reading.action, str):
             raise PluginError(
                 f"{type(self._dialect).__name__}.read gave {reading!r}; a dialect gives an agentrl.Reading"
@@ -161,7 +135,7 @@ class Speaking:
                 return self._encoded(prompt, await self._demonstrated(info, seed), stop), prompt
             dialogue = Dialogue(messages, self._key, seed, prompt, self._tools, info, stop, max_tokens)
             completion = await self._speaker.act(dialogue)  # type: ignore[call-arg,arg-type,misc]
-        except (*_MISTAKES, Ended):
+        except (ContextOverflow, ConfigError, PluginError, Ended):
             raise
         except Exception as error:  # an engine may fail in any way; the trajectory says so and is never trained on
             raise Ended(Outcome.POLICY_ERROR, in_words(error)) from error
@@ -224,11 +198,6 @@ class Speaking:
         """Tokens of a prompt; 0 where nothing makes ids."""
         codec = self._codec
         return len(codec.prompt(messages, tools=self._tools, after=self._last).ids) if codec is not None else 0
-
-
-def _fault(part: object, error: Exception) -> Ended:
-    """What a context or dialect raised, as an outcome that names it."""
-    return Ended(Outcome.POLICY_ERROR, f"{_name(part)}: {in_words(error)}")
 
 
 def _name(part: object) -> str:

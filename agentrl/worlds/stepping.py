@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 import logging
 import queue
 import threading
@@ -105,12 +104,13 @@ class ThreadedWorld(World):
         context = contextvars.copy_context()  # which update this is
 
         def job() -> None:
+            result: Result | BaseException
             try:
-                settle = functools.partial(_settle, future, context.run(tried, function))
+                result = context.run(tried, function)
             except BaseException as error:  # handed over to whoever waits
-                settle = functools.partial(_fail, future, error)
+                result = error
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle)
+                loop.call_soon_threadsafe(_settle, future, result)
 
         started, waited = time.perf_counter(), self.clock.waited_s
         self._jobs.put(job)
@@ -140,11 +140,10 @@ def tried(function: Callable[[], Result]) -> Result:
         raise Raised(error) from error
 
 
-def _settle(future: asyncio.Future[Result], result: Result) -> None:
-    if not future.done():  # else nobody waits any more
+def _settle(future: asyncio.Future[Result], result: Result | BaseException) -> None:
+    if future.done():  # nobody waits any more
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
         future.set_result(result)
-
-
-def _fail(future: asyncio.Future[Result], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
