@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from agentrl.data.types import Info, Outcome, Task
 from agentrl.errors import SandboxFault
-from agentrl.worlds.stepping import Raised, World, tried
+from agentrl.worlds.stepping import Raised, ThreadedWorld, World, tried
 from agentrl.worlds.steps import Step, checked_reset, checked_step
 
 Result = TypeVar("Result")
@@ -28,7 +28,8 @@ class LiveWorld:
     def __init__(self, world: World, step_timeout_s: float) -> None:
         self.env, self.bare, self.clock = world.env, world.env.unwrapped, world.clock
         self.seconds = 0.0
-        self._world, self._inline, self._limit_s = world, world.inline, step_timeout_s
+        self._thread = world if isinstance(world, ThreadedWorld) else None
+        self._limit_s = step_timeout_s
 
     async def reset(self, task: Task) -> tuple[str, Info, Info]:
         """Observation, info, and what is hidden."""
@@ -45,7 +46,7 @@ class LiveWorld:
         clock = self.clock
         started, waited = time.perf_counter(), clock.waited_s
         try:
-            result = tried(function) if self._inline else await self._world.call(function, self._limit_s)
+            result = await self._thread.call(function, self._limit_s) if self._thread is not None else tried(function)
         except Raised as raised:
             raise fault(raised.error) from raised.error
         except TimeoutError:

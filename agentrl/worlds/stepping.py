@@ -58,18 +58,11 @@ class Raised(Exception):
 
 
 class World:
-    """One live environment, stepped in the event loop itself: no thread costs less than a fast step."""
-
-    inline = True
-    """Whether `tried(function)` is all that `call` does, and need not be awaited."""
+    """One live environment, stepped by `tried` in the event loop itself: no thread costs less than a fast step."""
 
     def __init__(self, env: gymnasium.Env[str, str], clock: Clock) -> None:
         self.env, self.clock = env, clock
         self._closed = False
-
-    async def call(self, function: Callable[[], Result], timeout_s: float) -> Result:
-        """Run a function of the world. Raises Raised for its faults, TimeoutError past the limit (in a thread)."""
-        return tried(function)
 
     def close(self) -> None:
         """Close it; safe twice. A world that cannot be closed is logged: nothing is waiting for it any more."""
@@ -90,14 +83,13 @@ class ThreadedWorld(World):
     The thread is a daemon: a step that never returns can keep neither the run nor the exit of the process waiting.
     """
 
-    inline = False
-
     def __init__(self, env: gymnasium.Env[str, str], clock: Clock) -> None:
         super().__init__(env, clock)
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         threading.Thread(target=self._serve, daemon=True, name=f"world-{id(env):x}").start()
 
     async def call(self, function: Callable[[], Result], timeout_s: float) -> Result:
+        """`tried` in the world's thread. Raises TimeoutError past the limit."""
         loop = self.clock.loop = asyncio.get_running_loop()
         self.clock.loop_thread = threading.get_ident()
         future: asyncio.Future[Result] = loop.create_future()
