@@ -106,11 +106,13 @@ class ThreadedWorld(World):
 
         started, waited = time.perf_counter(), self.clock.waited_s
         self._jobs.put(job)
-        while (left := timeout_s - self.clock.own_s(started, waited)) > 0:
-            done, _ = await asyncio.wait([future], timeout=max(left, SHORTEST_WAIT_S))
-            if done:
-                return future.result()
-        future.cancel()
+        try:
+            while (left := timeout_s - self.clock.own_s(started, waited)) > 0:
+                done, _ = await asyncio.wait([future], timeout=max(left, SHORTEST_WAIT_S))
+                if done:
+                    return future.result()
+        finally:
+            future.cancel()  # whoever gave up, or was cancelled, does not want to hear of it any more
         raise TimeoutError
 
     def _end(self) -> None:
