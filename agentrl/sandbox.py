@@ -224,7 +224,8 @@ class _Closing(ABC):
     """May be used in a `with`, which closes it."""
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End it and everything it started; safe twice."""
 
     def __enter__(self) -> Self:
         return self
@@ -241,10 +242,6 @@ class SandboxSession(_Closing):
     @abstractmethod
     def run(self, code: str, *, timeout_s: float | None = None) -> ExecResult:
         """Run code. Where the interpreter is lost (time-out, `exit`), `reason` says so and the next call gets a fresh one."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End it and everything it started; safe twice."""
 
 
 class Sandbox(_Closing):

@@ -144,16 +144,16 @@ class Episode:
     def _speaker(self, info: Info) -> Speaking:
         """Who speaks now."""
         name = str(info.get("speaker", AGENT))
-        if name not in self._speaking:
+        speaking = self._speaking.get(name)
+        if speaking is None:
             if name not in self._speakers:
                 raise ConfigError(
                     f"the world names the speaker {name!r}, and this run has {', '.join(map(repr, self._speakers))}; "
                     f"add [policies.{name}]"
                 )
-            self._speaking[name] = Speaking(
-                self._rules.words, self._world, self._play, name, self._speakers[name], self._blank.id
-            )
-        return self._speaking[name]
+            speaking = Speaking(self._rules.words, self._world, self._play, name, self._speakers[name], self._blank.id)
+            self._speaking[name] = speaking
+        return speaking
 
     async def _spoken(self, speaking: Speaking, seen: Speak, observation: str, info: Info) -> tuple[Message, ...]:
         """What the speaker reads at last; what the context lets it say before becomes turns of its own."""
@@ -187,7 +187,7 @@ class Episode:
             info["admissible"] = before["admissible"]
         invalid = reading.invalid or str(info.pop("invalid", "") or "")
         info["cost"] = cost = cost_of(step.info, seconds, len(completion.ids))
-        columns = speaking.spans(completion, reading)
+        columns = speaking.spans(completion, reading) if reading.spans else {}
         if kind == "act":
             if self._world.clock.asked:
                 cost.update(self._world.clock.asked)

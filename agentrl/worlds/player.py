@@ -54,7 +54,7 @@ class EpisodePlayer:
         self._rules = Rules(words, settings.step_timeout_s, settings.max_turns, settings.max_tokens)
         self._places = asyncio.Semaphore(settings.concurrency)
         self._idle: list[World] = []
-        self._moments: dict[str, dict[int, Moment]] = {}
+        self._moments: dict[str, dict[str, dict[int, Moment]]] = {}  # by group, trajectory and turn
         self._running, self._since = 0, 0.0
         self._seconds = dict.fromkeys(("world_seconds", "collect_seconds"), 0.0)
 
@@ -76,12 +76,12 @@ class EpisodePlayer:
 
     def snapshot(self, trajectory: Trajectory, turn: int) -> Moment | None:
         """The world after a turn, where the play asked for it; for `Start(snapshot=…)`."""
-        return self._moments.get(trajectory.id, {}).get(turn)
+        return self._moments.get(trajectory.group, {}).get(trajectory.id, {}).get(turn)
 
     def observe(self, batch: Batch) -> None:
-        """The update is over: nobody goes on from its moments."""
+        """The update is over: nobody goes on from the moments of its groups, also where a play is not among them."""
         for trajectory in batch.recorded:
-            self._moments.pop(trajectory.id, None)
+            self._moments.pop(trajectory.group, None)
 
     def metrics(self) -> dict[str, float]:
         """Seconds since the last call: inside worlds (summed over trajectories), and in which anything was played."""
@@ -126,7 +126,7 @@ class EpisodePlayer:
                 world.close()  # whatever it is in the middle of
         self._seconds["world_seconds"] += episode.world_seconds
         if episode.moments:
-            self._moments[trajectory.id] = episode.moments
+            self._moments.setdefault(play.group, {})[trajectory.id] = episode.moments
         return trajectory
 
     def _new_world(self) -> World:

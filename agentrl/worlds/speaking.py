@@ -88,8 +88,8 @@ class Speaking:
     def view(self, observation: str) -> tuple[Message, ...] | Speak:
         """What it reads now, or what it is asked first."""
         seen = self._session.view(self.turns, observation)
-        messages = seen if type(seen) is tuple else getattr(seen, "messages", seen)
-        if not isinstance(messages, (tuple, list)) or not messages or not isinstance(messages[-1], Message):
+        messages = seen.messages if isinstance(seen, Speak) else seen
+        if not (isinstance(messages, (tuple, list)) and messages and isinstance(messages[-1], Message)):
             raise PluginError(
                 f"the context {_name(self._context)} gave {short(seen)}; it gives agentrl.Message objects, or a Speak"
             )
@@ -157,7 +157,7 @@ class Speaking:
     def spans(self, completion: Completion, reading: Reading) -> dict[str, object]:
         """The column `spans`: a dialect's spans of characters as spans of tokens."""
         codec, ids = self._codec, completion.ids
-        if not reading.spans or codec is None or not len(ids):
+        if codec is None or not len(ids):
             return {}
         ends = np.array([len(codec.decode(ids[: count + 1])) for count in range(len(ids))])
         spans = [
