@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
+
+import msgspec
 
 from agentrl.errors import ConfigError, DataError, SandboxFault, did_you_mean
 
@@ -78,17 +79,20 @@ class SandboxSpec:
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able; `from_data` reads it back."""
-        return {**asdict(self), "labels": dict(self.labels), "env": dict(self.env)}
+        return _plain(self)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> SandboxSpec:
-        """Raises ConfigError for a key that no spec has."""
+        """Raises ConfigError for a key that no spec has, and for a value that does not fit."""
         known, limits = [f.name for f in fields(cls)], [f.name for f in fields(SandboxLimits)]
         for given, allowed in ((data, known), (data.get("limits", {}), limits)):
             for name in given:
                 if name not in allowed:
                     raise ConfigError(f"a sandbox spec has no {name!r}. {did_you_mean(name, allowed)}")
-        return cls(**{**data, "limits": SandboxLimits(**data.get("limits", {}))})
+        try:
+            return msgspec.convert(data, cls)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"this is no sandbox spec: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,25 +194,18 @@ class ExecResult:
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able and exact; `from_data` reads it back."""
-        data = asdict(self)
-        for name in ("stdout", "stderr"):
-            for part in ("head", "tail"):
-                data[name][part] = base64.b64encode(data[name][part]).decode()
-        return data
+        return _plain(self)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ExecResult:
         """Raises DataError for anything that `to_data` did not write."""
+        missing = ", ".join(setting.name for setting in fields(cls) if setting.name not in data)
         try:
-            streams = {
-                name: OutputStream(
-                    base64.b64decode(data[name]["head"]), base64.b64decode(data[name]["tail"]), data[name]["total"]
-                )
-                for name in ("stdout", "stderr")
-            }
-            return cls(**{**data, **streams, "usage": ExecUsage(**data["usage"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"this is not the record of a run: {type(error).__name__}: {error}") from error
+            if not missing:
+                return msgspec.convert(data, cls)
+        except msgspec.ValidationError as error:
+            raise DataError(f"this is not the record of a run: {error}") from error
+        raise DataError(f"this is not the record of a run: it lacks {missing}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +220,21 @@ class SandboxSnapshot:
     """The files of a sandbox at one moment; for `restore` of that sandbox and of its forks while one is open."""
 
 
-class SandboxSession(ABC):
+class _Closing(ABC):
+    """May be used in a `with`, which closes it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it and everything it started; safe twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class SandboxSession(_Closing):
     """An interpreter that keeps its state between calls. Calls of one session wait for each other."""
 
     kind: str
@@ -232,18 +243,8 @@ class SandboxSession(ABC):
     def run(self, code: str, *, timeout_s: float | None = None) -> ExecResult:
         """Run code. Where the interpreter is lost (time-out, `exit`), `reason` says so and the next call gets a fresh one."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """End it and everything it started; safe twice."""
 
-    def __enter__(self) -> SandboxSession:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-
-class Sandbox(ABC):
+class Sandbox(_Closing):
     """One live place for untrusted code. Safe to use from several threads.
 
     What a program does is data. Faults of machinery (a lost daemon, a full disk of the host, a sandbox that vanished)
@@ -343,17 +344,10 @@ class Sandbox(ABC):
 
     def lacks(self, ability: str) -> ConfigError:
         """The error for an ability that is not there."""
-        has = ", ".join(sorted(self.abilities)) or "none"
-        return ConfigError(f"{type(self).__name__} has no {ability!r} ({ABILITIES.get(ability, '')}). It has: {has}.")
-
-    def __enter__(self) -> Sandbox:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        return _lacks(type(self).__name__, ability, self.abilities)
 
 
-class SandboxProvider(ABC):
+class SandboxProvider(_Closing):
     """Makes sandboxes: what a plugin registers. Its keyword-only parameters are its settings. Thread-safe."""
 
     name: str
@@ -388,11 +382,14 @@ class SandboxProvider(ABC):
             )
         wanted = {"root": bool(spec.root), "image": bool(spec.image), "network": spec.network == "open"}
         for ability in (name for name, needed in wanted.items() if needed and name not in self.abilities):
-            has = ", ".join(sorted(self.abilities)) or "none"
-            raise ConfigError(f"the sandbox {self.name!r} has no {ability!r} ({ABILITIES[ability]}). It has: {has}.")
+            raise _lacks(f"the sandbox {self.name!r}", ability, self.abilities)
 
-    def __enter__(self) -> SandboxProvider:
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+def _lacks(who: str, ability: str, abilities: frozenset[str]) -> ConfigError:
+    has = ", ".join(sorted(abilities)) or "none"
+    return ConfigError(f"{who} has no {ability!r} ({ABILITIES.get(ability, '')}). It has: {has}.")
+
+
+def _plain(record: SandboxSpec | ExecResult) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    return plain

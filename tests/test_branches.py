@@ -194,6 +194,14 @@ def test_snapshots_of_an_update_are_gone_after_it_also_those_of_rejected_groups(
     assert not on._moments
 
 
+def test_moments_of_plays_that_a_collector_left_out_are_gone_with_their_group() -> None:
+    on = player(lambda: Counting(6, 10))
+    kept, left_out, other = run(on, [Play(TASK, group, n, 9, snapshots="all") for n, group in enumerate("001")])
+    on.observe(Batch(0, (Group("0", 0, (kept,)),)))
+    assert (on.snapshot(kept, 0), on.snapshot(left_out, 0)) == (None, None)
+    assert on.snapshot(other, 0) is not None
+
+
 def test_only_what_a_branch_said_itself_is_trained_and_it_is_stored_once(tmp_path: Path) -> None:
     def words(dialogue: agentrl.Dialogue) -> str:
         return str(int(dialogue.messages[-1].content.split()[1]) + 1)

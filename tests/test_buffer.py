@@ -179,6 +179,57 @@ def test_after_so_many_redraws_a_group_is_taken_as_it_is() -> None:
     assert len(found[0].rejected) == 3
 
 
+@pytest.mark.parametrize("hasty", [True, False])
+def test_without_staleness_what_is_drawn_again_does_not_depend_on_who_is_done_first(hasty: bool) -> None:
+    judged: list[int] = []
+
+    def odd(group: Group) -> bool:
+        judged.append(group.draw)
+        return group.draw > 3
+
+    plays = Plays(lambda draw: 1 + (draw.number if hasty else 9 - draw.number))
+    (batch,) = batches(Buffer(0, 1, seed=3), Choosy(odd, 4), plays)
+    assert judged == list(range(8))
+    assert [group.draw for group in batch.rejected] == [0, 1, 2, 3]
+    assert [(draw.number, draw.task.index) for draw in plays.begun] == [(n, n % 4) for n in range(8)]
+
+
+def test_a_group_of_which_every_play_failed_is_not_drawn_again() -> None:
+    class Fails(Plays):
+        async def __call__(self, draw: Draw) -> list[Group]:
+            failed = Trajectory((), draw.task, str(draw.number), Outcome.ENV_ERROR)
+            return [Group(str(draw.number), draw.number, (failed,))]
+
+    plays = Fails()
+    (batch,) = batches(Buffer(0, 1, seed=0), Choosy(lambda group: False), plays)
+    assert (draws_of(batch), batch.rejected) == ([0, 1], ())
+
+
+@pytest.mark.parametrize("staleness", [1, 2, 3])
+def test_groups_that_are_not_kept_are_recorded_however_late_they_are(staleness: int) -> None:
+    sampler = Choosy(lambda group: group.draw % 3 > 0)
+    plays = Plays(lambda draw: (draw.number * 7919) % 23)
+    found = batches(Buffer(0, 6, seed=0, staleness=staleness), sampler, plays)
+    recorded = [group.draw for batch in found for group in batch.groups + batch.rejected]
+    assert sorted(recorded) == sorted(draw.number for draw in plays.begun)
+    assert not any(group.draw % 3 == 0 for batch in found for group in batch.groups)
+
+
+def test_a_straggler_of_long_ago_may_be_drawn_again_after_two_resumes() -> None:
+    def rounds(draw: Draw) -> int:
+        return 10**6 if draw.number == 0 else 1
+
+    buffer = Buffer(0, 6, seed=0, staleness=3)
+    _, state = until_death(buffer, Tasks(2), Plays(rounds), 2)
+    for first in (2, 4):
+        buffer = Buffer(first, 6, seed=0, staleness=3)
+        buffer.restore(state)
+        if first == 2:
+            _, state = until_death(buffer, Tasks(2), Plays(rounds), 4)
+    found = batches(buffer, Choosy(lambda group: group.draw != 0), Plays())
+    assert [group.draw for batch in found for group in batch.rejected] == [0]
+
+
 # ----------------------------------------------------------------------------------------------------- resuming
 
 
@@ -211,6 +262,19 @@ def test_a_draw_is_plain_data_with_the_words_of_its_prefix() -> None:
     assert (again.number, again.copies, again.seed, again.update) == (3, 2, 99, 1)
     assert (again.task.split, again.task.index, again.task.seed, again.task.key) == ("train", 7, 5, "key")
     assert [(t.observation, t.action) for t in again.task.prefix] == [("a room", "look")]
+
+
+def test_a_prefix_keeps_who_said_what_and_which_turns_left_the_world_alone() -> None:
+    said = Completion("<think>a summary</think>")
+    turns = (
+        Turn("a room", said, "", 0.0, "a room", agent="guide", kind="speak"),
+        Turn("a room", Completion("lok"), "lok", 0.0, "a room", invalid="no such word"),
+    )
+    draw = Draw(3, Task("train", 7, 5, "key", turns), 0, 99, 1)
+    again = draw_from_json(json.loads(json.dumps(draw_to_json(draw)))).task.prefix
+    assert [(t.agent, t.kind, t.action, t.invalid, t.completion.text) for t in again] == [
+        ("guide", "speak", "", "", "<think>a summary</think>"), ("agent", "act", "lok", "no such word", "lok"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("state", [{}, {"next_draw": "x"}, {"next_draw": 1, "admitted": 1, "sizes": [], "draws": [{}]}])

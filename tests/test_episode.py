@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +26,7 @@ from agentrl import (
     Outcome,
     Play,
     PluginError,
+    PolicyFault,
     Reading,
     Speak,
     Start,
@@ -440,6 +444,61 @@ def test_a_voice_that_does_not_answer_in_time_says_so() -> None:
     (found,) = asyncio.run(_play(Never(), make))
     assert found.outcome is Outcome.TIME_LIMIT
     assert "the policy did not answer within 0.1 s" in found.error
+
+
+@pytest.mark.parametrize("error", [PolicyFault("down"), StopIteration(), asyncio.CancelledError()])
+def test_a_policy_that_fails_a_voice_is_an_outcome_of_every_play_that_asked(error: BaseException) -> None:
+    class Broken(Says):
+        async def act(self, dialogue: Dialogue) -> Completion:
+            raise error
+
+    started = time.perf_counter()
+    found = asyncio.run(_play(Broken(), asking, tasks=3, retries=1))
+    assert [t.outcome for t in found] == [Outcome.ENV_ERROR] * 6
+    assert time.perf_counter() - started < 5
+
+
+def test_a_policy_that_gives_a_voice_no_completion_is_named() -> None:
+    class Wrong(Says):
+        async def act(self, dialogue: Dialogue) -> Any:
+            return "yes"
+
+    with pytest.raises(PluginError, match="Wrong.act gave 'yes'; a policy gives an agentrl.Completion"):
+        asyncio.run(_play(Wrong(), asking))
+
+
+def test_a_play_that_is_cancelled_while_its_world_asks_leaves_nothing_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed, before = list[int](), set(threading.enumerate())
+
+    class Never(Says):
+        async def act(self, dialogue: Dialogue) -> Completion:
+            await asyncio.sleep(60)
+            return Completion("")
+
+    class Made(AskingWorlds):
+        def __call__(self, clock: Clock) -> Any:
+            world = super().__call__(clock)
+            world.close = lambda: closed.append(1)
+            return world
+
+    async def cancelled() -> None:
+        on = EpisodePlayer(Made(Never()), part("context", "full"), part("dialect", "plain"), PlayerSettings())
+        plays = asyncio.ensure_future(on.play({"agent": EXPERT}, [Play(TASK, "0", n, n) for n in range(4)]))
+        await asyncio.sleep(0.2)
+        plays.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await plays
+        on.close()
+
+    asyncio.run(cancelled())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+    assert len(closed) == 4
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("world-")]
 
 
 def test_a_voice_on_the_loops_own_thread_is_refused_instead_of_waiting_for_itself() -> None:

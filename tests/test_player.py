@@ -427,8 +427,8 @@ def test_something_that_is_no_world_is_refused() -> None:
     ("step", "reason"),
     [
         (("o", 0.0, False, {}), "Gymnasium's step gives"),
-        (("o", "much", False, False, {}), "a reward is one number"),
-        (("o", float("nan"), False, False, {}), "rewards are finite numbers"),
+        (("o", "much", False, False, {}), "it is one finite number"),
+        (("o", float("nan"), False, False, {}), "it is one finite number"),
         ((3, 0.0, False, False, {}), "the observation is text"),
         (("o", 0.0, False, False, None), "the info a mapping"),
         (None, "Gymnasium's step gives"),

@@ -106,9 +106,16 @@ def test_a_limit_has_to_be_a_positive_number(value: float) -> None:
         SandboxLimits(wall_s=value)
 
 
-def test_a_result_that_is_none_is_refused() -> None:
-    with pytest.raises(DataError):
-        ExecResult.from_data({"status": "exited"})
+@pytest.mark.parametrize("wrong", [{"stdout": 3}, {"status": "fine"}, {"stdout": {"head": "no base64"}}, None])
+def test_a_result_that_is_none_is_refused(wrong: dict[str, object] | None) -> None:
+    data = ExecResult("exited").to_data()
+    with pytest.raises(DataError, match="not the record of a run"):
+        ExecResult.from_data({"status": "exited"} if wrong is None else data | wrong)
+
+
+def test_a_value_that_no_spec_may_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no sandbox spec"):
+        SandboxSpec.from_data({"root": 3})
 
 
 def test_a_fault_is_recorded_as_infrastructure_and_never_ok() -> None:

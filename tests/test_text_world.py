@@ -8,7 +8,7 @@ import gymnasium
 import pytest
 
 import agentrl
-from agentrl import Scene, TextWorld
+from agentrl import Environment, Scene, TextWorld
 from agentrl.testing import check_environment
 
 
@@ -166,6 +166,40 @@ def test_a_restored_world_goes_on_with_the_same_luck_until_it_is_reseeded() -> N
     assert first not in rolls
 
 
+@pytest.mark.parametrize("on_another", [False, True])
+def test_a_snapshot_from_before_the_first_draw_holds_the_luck_of_all_later_ones(on_another: bool) -> None:
+    world, other = Counting(), Counting()
+    world.reset(options={"index": 0})  # without a seed, and nothing is drawn for the task
+    taken = pickle.loads(pickle.dumps(world.snapshot()))
+    first = [world.step("roll")[0] for _ in range(3)]
+    again = other if on_another else world
+    for _ in range(2):
+        again.restore(taken)
+        assert [again.step("roll")[0] for _ in range(3)] == first
+    world.reset(options={"index": 0})
+    fresh = Counting()
+    fresh.reset(options={"index": 0})
+    fresh.snapshot()
+    assert [fresh.step("roll")[0] for _ in range(3)] != first
+
+
+def test_a_plain_environment_that_has_drawn_nothing_restores_its_luck_too() -> None:
+    class Dice(Environment):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[str, dict[str, Any]]:
+            super().reset(seed=seed)
+            return "roll", {}
+
+        def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+            return str(self.np_random.integers(10**9)), 0.0, False, False, {}
+
+    world = Dice()
+    world.reset()
+    taken = world.snapshot()
+    first = world.step("")[0]
+    world.restore(taken)
+    assert world.step("")[0] == first
+
+
 def test_resources_are_neither_pickled_nor_in_a_snapshot_and_are_made_again() -> None:
     class Served(Counting):
         resources = ("server",)
@@ -195,6 +229,24 @@ def test_the_last_observation_is_rendered() -> None:
     world.render_mode = "ansi"
     world.step("one")
     assert world.render() == "1"
+
+
+@pytest.mark.parametrize("wrong", [None, "text", 3])
+def test_a_world_that_gives_no_scene_is_named_and_stands_where_it_stood(wrong: Any) -> None:
+    class Odd(Counting):
+        def act(self, action: str) -> Any:
+            return wrong
+
+        def begin(self, task: agentrl.Task) -> Any:
+            return super().begin(task) if task.index == 0 else 3
+
+    world = Odd()
+    world.reset(options={"index": 0})
+    with pytest.raises(TypeError, match="Odd.act gave .*; it gives an agentrl.Scene"):
+        world.step("one")
+    assert (world.turn, world.scene.observation) == (0, "0")
+    with pytest.raises(TypeError, match="Odd.begin gave 3; it gives an agentrl.Scene, or text"):
+        world.reset(options={"index": 1})
 
 
 def test_sizes_of_a_preset_give_way_to_what_is_set() -> None:

@@ -48,7 +48,7 @@ class Buffer:
         self._admitted = first
         self._running: dict[asyncio.Task[list[Group]], Draw] = {}
         self._finished: list[tuple[Draw, list[Group]]] = []
-        self._rejected: dict[int, list[Group]] = {}
+        self._rejected: list[Group] = []
         self._redrawn: dict[int, int] = {}
         self._counts = dict.fromkeys(("draws/redrawn", "draws/not_kept", "resume/replayed"), 0)
 
@@ -70,17 +70,18 @@ class Buffer:
             self._pending = []
             self._admit(sampler, collect, upto=min(self.staleness + update + 1, self.last))
             while not self._ready(update):
-                await self._one_finished(sampler, collect)
+                await self._some_finished(sampler, collect)
             self._now(update)
             yield self._take(update)
 
     def state(self) -> dict[str, object]:
         """Plain data; holds every draw that was issued and not handed out yet."""
         waiting = [*self._pending, *self._running.values(), *(draw for draw, _ in self._finished)]
+        oldest = min([self.first, *(draw.update for draw in waiting)])
         return {
             "next_draw": self.next_draw,
             "admitted": self._admitted,
-            "sizes": [[update, size] for update, size in self._sizes.items() if update >= self.first],
+            "sizes": [[update, size] for update, size in self._sizes.items() if update >= oldest],
             "draws": [draw_to_json(draw) for draw in sorted(waiting, key=lambda draw: draw.number)],
         }
 
@@ -128,21 +129,33 @@ class Buffer:
         """Settings with a schedule take their value of this update: here, in whoever takes the batch, in new tasks."""
         UPDATE.set(update - self._schedules_from)
 
-    async def _one_finished(self, sampler: Sampler, collect: Collect) -> None:
-        done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-        for task in sorted(done, key=lambda task: self._running[task].number):
-            draw = self._running.pop(task)
-            groups = task.result()
-            kept = [group for group in groups if _keeps(sampler, group)]
-            if kept != groups and self._may_redraw(draw.update):
-                self._rejected.setdefault(draw.update, []).extend(group for group in groups if group not in kept)
-                self._counts["draws/not_kept"] += len(groups) - len(kept)
-                self._counts["draws/redrawn"] += 1
-                self._start(self._draw(draw.task, draw.update), collect)
-                groups = kept
-                if not groups:
-                    continue
-            self._finished.append((draw, groups))
+    async def _some_finished(self, sampler: Sampler, collect: Collect) -> None:
+        """Wait for a draw, and take over those that are finished.
+
+        Without staleness they are taken in the order of their numbers, so that which draw is issued again under which
+        number does not depend on how long each took.
+        """
+        if playing := [task for task in self._running if not task.done()]:
+            await asyncio.wait(playing, return_when=asyncio.FIRST_COMPLETED)
+        finished = {task: task.result() for task in self._running if task.done()}
+        for task, draw in sorted(self._running.items(), key=lambda pair: pair[1].number):
+            if task in finished:
+                del self._running[task]
+                self._take_over(draw, finished[task], sampler, collect)
+            elif self.staleness == 0:
+                break
+
+    def _take_over(self, draw: Draw, groups: list[Group], sampler: Sampler, collect: Collect) -> None:
+        unwanted = [group for group in groups if not _keeps(sampler, group)]
+        if unwanted and self._may_redraw(draw.update):
+            groups = [group for group in groups if group not in unwanted]
+            self._rejected += unwanted
+            self._counts["draws/not_kept"] += len(unwanted)
+            self._counts["draws/redrawn"] += 1
+            self._start(self._draw(draw.task, draw.update), collect)
+            if not groups:
+                return
+        self._finished.append((draw, groups))
 
     def _may_redraw(self, update: int) -> bool:
         count = self._redrawn.get(update, 0)
@@ -166,8 +179,8 @@ class Buffer:
             taken, self._finished = self._finished[: self._sizes[update]], self._finished[self._sizes[update] :]
         taken = sorted(taken, key=lambda pair: pair[0].number)
         groups = tuple(group for _, groups in taken for group in groups)
-        rejected = tuple(self._rejected.pop(update, []))
-        return Batch(update, groups, self._speakers, rejected)
+        rejected, self._rejected = self._rejected, []
+        return Batch(update, groups, self._speakers, tuple(rejected))
 
 
 async def _collected(collect: Collect, draw: Draw) -> list[Group]:
@@ -188,18 +201,23 @@ def _tasks(sampler: Sampler, update: int) -> list[Task]:
 
 def _keeps(sampler: Sampler, group: Group) -> bool:
     keep = getattr(sampler, "keep", None)
-    if keep is None:
-        return True
+    if keep is None or all(trajectory.outcome.failed for trajectory in group.trajectories):
+        return True  # a group of which nothing was played counts as used
     kept = keep(group)
     if inspect.isawaitable(kept) or not isinstance(kept, (bool, int)):
         raise PluginError(f"sampler {type(sampler).__name__}.keep gave {kept!r}; it gives True or False")
     return bool(kept)
 
 
+_OF_A_TURN = ("observation", "action", "invalid", "agent", "kind")
+
+
 def draw_to_json(draw: Draw) -> dict[str, object]:
-    """A draw as plain data. The turns of a prefix are kept as their observations and actions."""
+    """A draw as plain data. The turns of a prefix are kept as what was observed, said and done in them."""
     task = draw.task
-    prefix = [{"observation": turn.observation, "action": turn.action} for turn in task.prefix]
+    prefix = [
+        {name: getattr(turn, name) for name in _OF_A_TURN} | {"text": turn.completion.text} for turn in task.prefix
+    ]
     kept = {name: getattr(task, name) for name in ("split", "index", "seed", "key", "copies")}
     numbers = {name: getattr(draw, name) for name in ("number", "copies", "seed", "update")}
     return {**numbers, "task": {**kept, "prefix": prefix}}
@@ -210,7 +228,10 @@ def draw_from_json(data: dict[str, object]) -> Draw:
     table: dict[str, object] = dict(data["task"])  # type: ignore[call-overload]
     prefix: list[dict[str, str]] = table.pop("prefix")  # type: ignore[assignment]
     turns = tuple(
-        Turn(turn["observation"], Completion(turn["action"]), turn["action"], 0.0, turn["observation"])
+        Turn(
+            completion=Completion(turn.get("text", turn["action"])), reward=0.0, anchor=turn["observation"],
+            **{name: turn[name] for name in _OF_A_TURN if name in turn},  # type: ignore[arg-type]
+        )
         for turn in prefix
-    )
+    )  # fmt: skip
     return Draw(**(data | {"task": Task(**table, prefix=turns)}))  # type: ignore[arg-type]

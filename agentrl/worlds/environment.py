@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import secrets
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -92,8 +93,30 @@ class Environment(gymnasium.Env[str, str]):
         """What a scripted expert would do now. Optional: demonstrations and the conformance kit ask for it."""
         raise NotImplementedError(f"{type(self).__name__} has no scripted expert")
 
+    _luck: int | None = None  # what the generator will begin with, where a snapshot was taken before the first draw
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """The world's own generator, made when it is first drawn from."""
+        if self._np_random is None:
+            self._np_random, self._np_random_seed = seeding.np_random(self._luck)
+        return self._np_random
+
+    @np_random.setter
+    def np_random(self, value: np.random.Generator) -> None:
+        self._np_random, self._np_random_seed = value, -1
+
+    def _random_state(self) -> Any:
+        """What all later draws depend on; plain data. A world that has drawn nothing chooses only now with what to begin."""
+        if self._np_random is not None:
+            return self._np_random.bit_generator.state
+        if self._luck is None:
+            self._luck = secrets.randbits(63)
+        return self._luck
+
     def snapshot(self) -> object:
         """Everything `step` depends on, random state included: opaque, picklable, usable on another instance."""
+        self._random_state()
         return copy.deepcopy(self.__dict__)
 
     def restore(self, snapshot: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,9 +16,13 @@ from agentrl.parts.playing import Play, Speakers
 from agentrl.parts.run_file import PlayerSettings
 from agentrl.parts.weights import Model
 from agentrl.parts.words import Context, Dialect
-from agentrl.worlds.episode import Episode, Moment, Rules
+from agentrl.worlds.episode import Episode, Moment, Rules, unplayed
+from agentrl.worlds.live_world import fault
 from agentrl.worlds.sessions import View
-from agentrl.worlds.stepping import Clock, InlineWorld, ThreadedWorld, World
+from agentrl.worlds.speaking import Words
+from agentrl.worlds.stepping import Clock, Raised, ThreadedWorld, World, tried
+
+log = logging.getLogger(__name__)
 
 
 class Environments(Protocol):
@@ -47,10 +52,11 @@ class EpisodePlayer:
         """`model` writes the ids of what demonstrators and chat services say."""
         self.context = context
         self._environments, self._retries = environments, settings.retries
-        self._rules = Rules(context, dialect, model, settings.step_timeout_s, settings.max_turns, settings.max_tokens)
+        words = Words(context, dialect, model)
+        self._rules = Rules(words, settings.step_timeout_s, settings.max_turns, settings.max_tokens)
         self._places = asyncio.Semaphore(settings.concurrency)
         self._idle: list[World] = []
-        self._moments: dict[str, dict[int, Moment]] = {}
+        self._moments: dict[str, dict[str, dict[int, Moment]]] = {}  # by group, trajectory and turn
         self._running, self._since = 0, 0.0
         self._seconds = dict.fromkeys(("world_seconds", "collect_seconds"), 0.0)
 
@@ -72,12 +78,12 @@ class EpisodePlayer:
 
     def snapshot(self, trajectory: Trajectory, turn: int) -> Moment | None:
         """The world after a turn, where the play asked for it; for `Start(snapshot=…)`."""
-        return self._moments.get(trajectory.id, {}).get(turn)
+        return self._moments.get(trajectory.group, {}).get(trajectory.id, {}).get(turn)
 
     def observe(self, batch: Batch) -> None:
-        """The update is over: nobody goes on from its moments."""
+        """The update is over: nobody goes on from the moments of its groups, also where a play is not among them."""
         for trajectory in batch.recorded:
-            self._moments.pop(trajectory.id, None)
+            self._moments.pop(trajectory.group, None)
 
     def metrics(self) -> dict[str, float]:
         """Seconds since the last call: inside worlds (summed over trajectories), and in which anything was played."""
@@ -96,24 +102,34 @@ class EpisodePlayer:
 
     async def _in_place(self, speakers: Speakers, play: Play) -> list[Trajectory]:
         async with self._places:
-            world = self._idle.pop() if self._idle else self._new_world()
             attempts: list[Trajectory] = []
-            try:
-                for attempt in range(self._retries + 1):
-                    episode = Episode(self._rules, world, speakers, play, attempt)
-                    attempts.append(await episode.run())
-                    self._seconds["world_seconds"] += episode.world_seconds
-                    if episode.moments:
-                        self._moments[attempts[-1].id] = episode.moments
-                    if not attempts[-1].outcome.failed:
-                        break
-                    world.close()  # whatever it is in the middle of, it cannot be trusted any more
-                    world = self._new_world()
-            except BaseException:
-                world.close()
-                raise
-            self._idle.append(world)
+            for attempt in range(self._retries + 1):
+                attempts.append(await self._attempt(speakers, play, attempt))
+                if not attempts[-1].outcome.failed:
+                    break
+                log.warning("trajectory %s failed: %s", attempts[-1].id, attempts[-1].error)
             return attempts
+
+    async def _attempt(self, speakers: Speakers, play: Play, attempt: int) -> Trajectory:
+        try:
+            world = self._idle.pop() if self._idle else tried(self._new_world)
+        except Raised as raised:  # a world that cannot be made is like one that breaks in its first step
+            ended = fault(raised.error)
+            return unplayed(play, attempt, ended.outcome, ended.error)
+        trusted = False
+        try:
+            episode = Episode(self._rules, world, speakers, play, attempt)
+            trajectory = await episode.run()
+            trusted = not trajectory.outcome.failed
+        finally:
+            if trusted:
+                self._idle.append(world)
+            else:
+                world.close()  # whatever it is in the middle of
+        self._seconds["world_seconds"] += episode.world_seconds
+        if episode.moments:
+            self._moments.setdefault(play.group, {})[trajectory.id] = episode.moments
+        return trajectory
 
     def _new_world(self) -> World:
         clock = Clock()
@@ -121,7 +137,7 @@ class EpisodePlayer:
         if not isinstance(env, gymnasium.Env):
             raise PluginError(f"a world must be a gymnasium.Env; got {env!r}")
         blocks = self._environments.threaded or getattr(env.unwrapped, "blocks", False)
-        return ThreadedWorld(env, clock) if blocks else InlineWorld(env, clock)
+        return ThreadedWorld(env, clock) if blocks else World(env, clock)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

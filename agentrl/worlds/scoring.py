@@ -50,8 +50,17 @@ class Program:
         return repr(self.stdin)
 
 
+class _Named:
+    """A test that is known by its name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @dataclass(frozen=True)
-class Script:
+class Script(_Named):
     """Assertions that run after the solution, in its process: for tests that are no plain comparison.
 
     They count only with a seal that needs a random word this run alone knows, so neither printing nor leaving early
@@ -61,29 +70,20 @@ class Script:
     code: str
     name: str
 
-    def __str__(self) -> str:
-        return self.name
-
 
 @dataclass(frozen=True)
-class UnitTest:
+class UnitTest(_Named):
     """The id of a unittest or pytest test in files beside the solution; sealed like a `Script`."""
 
     name: str
 
-    def __str__(self) -> str:
-        return self.name
-
 
 @dataclass(frozen=True)
-class Exit:
+class Exit(_Named):
     """A program with arguments that has to end with exit code 0, as its supervisor tells."""
 
     argv: tuple[str, ...]
     name: str
-
-    def __str__(self) -> str:
-        return self.name
 
 
 Test: TypeAlias = Call | Program | Script | UnitTest | Exit

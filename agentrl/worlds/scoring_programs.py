@@ -38,6 +38,11 @@ def main():
     sys.modules["solution"] = module
     def load():
         exec(compile(given["source"], "solution.py", "exec"), module.__dict__)
+    def entry():
+        found = module
+        for name in filter(None, given["entry"].split(".")):
+            found = getattr(found() if isinstance(found, type) else found, name)
+        return found
     def told(error):
         at, frame = [], error.__traceback__
         while frame is not None:
@@ -64,9 +69,7 @@ CALLS = (
     + """
     try:
         load()
-        found = module
-        for name in given["entry"].split("."):
-            found = getattr(found() if isinstance(found, type) else found, name)
+        found = entry()
     except BaseException as error:
         return say("all", "error", told(error))
     for index, arguments in given["calls"]:
@@ -86,10 +89,7 @@ SCRIPT = (
     import hashlib
     try:
         load()
-        found = module
-        for name in filter(None, given["entry"].split(".")):
-            found = getattr(found() if isinstance(found, type) else found, name)
-        module.__dict__["candidate"] = found
+        module.__dict__["candidate"] = entry()
         exec(compile(given["script"], "test.py", "exec"), module.__dict__)
     except BaseException as error:
         return say("0", "error", told(error))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import gymnasium
 
+from agentrl.errors import ConfigError, PluginError
+
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+SHORTEST_WAIT_S = 0.01
+"""So that nobody is asked a thousand times a second whether a world is still waiting."""
 
 
 class Clock:
@@ -45,85 +50,94 @@ class Clock:
         return now - started - (self.waited_s - waited_s) - waiting
 
 
-class World(Protocol):
-    """One live environment. `call` runs a function of it; raises TimeoutError past the limit."""
+class Raised(Exception):
+    """A fault of a world, whatever it raised: nobody may take its StopIteration or CancelledError for their own."""
 
-    env: gymnasium.Env[str, str]
-    inline: bool
-    clock: Clock
-
-    async def call(self, function: Callable[[], Result], timeout_s: float) -> Result: ...
-    def close(self) -> None: ...
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
-class InlineWorld:
-    """Steps in the event loop itself: no thread costs less than a fast step."""
-
-    inline = True
+class World:
+    """One live environment, stepped by `tried` in the event loop itself: no thread costs less than a fast step."""
 
     def __init__(self, env: gymnasium.Env[str, str], clock: Clock) -> None:
         self.env, self.clock = env, clock
-
-    async def call(self, function: Callable[[], Result], timeout_s: float) -> Result:
-        return function()
+        self._closed = False
 
     def close(self) -> None:
-        self.env.close()
+        """Close it; safe twice. A world that cannot be closed is logged: nothing is waiting for it any more."""
+        if not self._closed:
+            self._closed = True
+            self._end()
+
+    def _end(self) -> None:
+        try:
+            tried(self.env.close)
+        except Exception:
+            log.warning("%s could not be closed", type(self.env.unwrapped).__name__, exc_info=True)
 
 
-class ThreadedWorld:
-    """Steps in one thread of its own, always the same: databases and browsers are bound to theirs.
+class ThreadedWorld(World):
+    """Stepped in one thread of its own, always the same: databases and browsers are bound to theirs.
 
     The thread is a daemon: a step that never returns can keep neither the run nor the exit of the process waiting.
     """
 
-    inline = False
-
     def __init__(self, env: gymnasium.Env[str, str], clock: Clock) -> None:
-        self.env, self.clock = env, clock
+        super().__init__(env, clock)
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._closed = False
         threading.Thread(target=self._serve, daemon=True, name=f"world-{id(env):x}").start()
 
     async def call(self, function: Callable[[], Result], timeout_s: float) -> Result:
+        """`tried` in the world's thread. Raises TimeoutError past the limit."""
         loop = self.clock.loop = asyncio.get_running_loop()
         self.clock.loop_thread = threading.get_ident()
         future: asyncio.Future[Result] = loop.create_future()
         context = contextvars.copy_context()  # which update this is
 
         def job() -> None:
+            result: Result | BaseException
             try:
-                settle = functools.partial(_settle, future, context.run(function))
-            except BaseException as raised:  # handed over to whoever waits, whatever it is
-                settle = functools.partial(_fail, future, raised)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle)
+                result = context.run(tried, function)
+            except BaseException as error:  # handed over to whoever waits
+                result = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, future, result)
 
         started, waited = time.perf_counter(), self.clock.waited_s
         self._jobs.put(job)
-        while (left := timeout_s - self.clock.own_s(started, waited)) > 0:
-            done, _ = await asyncio.wait([future], timeout=left)
-            if done:
-                return future.result()
-        future.cancel()
+        try:
+            while (left := timeout_s - self.clock.own_s(started, waited)) > 0:
+                done, _ = await asyncio.wait([future], timeout=max(left, SHORTEST_WAIT_S))
+                if done:
+                    return future.result()
+        finally:
+            future.cancel()  # whoever gave up, or was cancelled, does not want to hear of it any more
         raise TimeoutError
 
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._jobs.put(self.env.close)
-            self._jobs.put(None)
+    def _end(self) -> None:
+        self._jobs.put(super()._end)
+        self._jobs.put(None)
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
 
 
-def _settle(future: asyncio.Future[Result], result: Result) -> None:
-    if not future.done():  # else nobody waits any more
+def tried(function: Callable[[], Result]) -> Result:
+    """What a function of a world gives. Raises Raised for its faults; mistakes of a run file or plugin pass."""
+    try:
+        return function()
+    except (ConfigError, PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise Raised(error) from error
+
+
+def _settle(future: asyncio.Future[Result], result: Result | BaseException) -> None:
+    if future.done():  # nobody waits any more
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
         future.set_result(result)
-
-
-def _fail(future: asyncio.Future[Result], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

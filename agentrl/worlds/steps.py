@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from agentrl.data.types import Info
 from agentrl.parts.words import Answer
 
 _NO_PARTS: Mapping[str, float] = {}
+_TEXTS = ("task", "anchor", "speaker", "invalid")
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
 
 
 @dataclass(slots=True, eq=False)  # not frozen: one is made in every turn, and that costs three times as much
@@ -30,46 +36,43 @@ class Step:
 
     @classmethod
     def unmoved(cls, info: Info, answer: Answer | None = None) -> Step:
-        """The world was not stepped; an answer may carry named rewards."""
+        """The world was not stepped; an answer may carry named rewards. Raises TypeError or ValueError for other ones."""
         kept = {key: info[key] for key in ("success",) if key in info}
         if answer is None:
             return cls("", 0.0, _NO_PARTS, False, False, kept)
-        return cls(answer.observation, math.fsum(answer.rewards.values()), answer.rewards, False, False, kept)
+        rewards = _numbers("an answer's rewards", answer.rewards)
+        return cls(_text(answer.observation), math.fsum(rewards.values()), rewards, False, False, kept)
 
 
-def checked_reset(result: object) -> tuple[str, Info]:
-    """Observation and info of a reset. Raises TypeError that says what was given."""
+def checked_reset(result: object) -> tuple[str, Info, Info]:
+    """Observation, info without what is hidden, and that. Raises TypeError or ValueError that says what was given."""
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"reset gave {_short(result)}; Gymnasium's reset gives (observation, info)")
+        raise TypeError(f"reset gave {short(result)}; Gymnasium's reset gives (observation, info)")
     observation, info = result
     if not isinstance(observation, str) or not isinstance(info, Mapping):
-        raise TypeError(f"reset gave {_short(result)}; the observation is text, the info a mapping")
-    return observation, info
-
-
-def checked_mapping(value: object) -> Info:
-    """`info["hidden"]`. Raises TypeError for anything but a mapping."""
-    if not isinstance(value, Mapping):
-        raise TypeError(f"reset gave info['hidden'] = {_short(value)}; it is a mapping")
-    return value
+        raise TypeError(f"reset gave {short(result)}; the observation is text, the info a mapping")
+    info = {**_checked(info)}
+    hidden = info.pop("hidden", {})
+    if not isinstance(hidden, Mapping):
+        raise TypeError(f"reset gave info['hidden'] = {short(hidden)}; it is a mapping")
+    return observation, info, hidden
 
 
 def checked_step(result: object) -> Step:
     """A step's five values as a Step. Raises TypeError or ValueError that says what was given."""
     if not isinstance(result, tuple) or len(result) != 5:
         raise TypeError(
-            f"step gave {_short(result)}; Gymnasium's step gives (observation, reward, terminated, truncated, info)"
+            f"step gave {short(result)}; Gymnasium's step gives (observation, reward, terminated, truncated, info)"
         )
     observation, reward, terminated, truncated, info = result
-    if type(reward) is not float:
-        reward = _number(reward)
-    if not math.isfinite(reward):
-        raise ValueError(f"step gave the reward {reward}; rewards are finite numbers")
+    if type(reward) is not float or not math.isfinite(reward):
+        reward = _number("the reward of a step", reward)
     if not isinstance(observation, str) or not (type(info) is dict or isinstance(info, Mapping)):
-        raise TypeError(f"step gave {_short(result)}; the observation is text, the info a mapping")
-    return Step(
-        observation, reward, info.get("rewards") or _NO_PARTS, bool(terminated), bool(truncated), info
-    )  # fmt: skip
+        raise TypeError(f"step gave {short(result)}; the observation is text, the info a mapping")
+    rewards = info.get("rewards")
+    if rewards:
+        rewards = _numbers("info['rewards']", rewards)
+    return Step(observation, reward, rewards or _NO_PARTS, bool(terminated), bool(truncated), _checked(info))
 
 
 def cost_of(info: Info, seconds: float, tokens: int) -> dict[str, float]:
@@ -84,13 +87,53 @@ def cost_of(info: Info, seconds: float, tokens: int) -> dict[str, float]:
     return cost if own is None or not isinstance(own, Mapping) else {**cost, **own}
 
 
-def _number(reward: object) -> float:
+def short(value: object) -> str:
+    """A value for a message: not all of it, and nothing that it raises."""
+    return _SHORT.repr(value)
+
+
+def _checked(info: Info) -> Info:
+    """The info, with plain values where other rooms count on them."""
+    if not info:
+        return info
+    for name in _TEXTS:
+        value = info.get(name)
+        if value is not None and type(value) is not str:
+            info = {**info, name: "" if name == "invalid" and not value else str(value)}
+    success = info.get("success")
+    if success is not None and type(success) is not bool:
+        if not isinstance(success, (np.bool_, int, float)):
+            raise TypeError(f"the world gave info['success'] = {short(success)}; it is True or False")
+        info = {**info, "success": bool(success)}
+    for name in ("rewards_by", "cost"):
+        if name in info:
+            info = {**info, name: _numbers(f"info[{name!r}]", info[name])}
+    return info
+
+
+def _numbers(where: str, parts: object) -> Mapping[str, float]:
+    """The same mapping where all is well."""
+    if not isinstance(parts, Mapping):
+        raise TypeError(f"{where} is {short(parts)}; it is a mapping, name → number")
+    for name, value in parts.items():
+        if type(value) is not float or type(name) is not str or not math.isfinite(value):
+            return {str(name): _number(f"{where}[{name!r}]", value) for name, value in parts.items()}
+    return parts
+
+
+def _number(where: str, value: object) -> float:
     try:
-        return float(reward)  # type: ignore[arg-type]  # whatever it is, it is tried
-    except (TypeError, ValueError):
-        raise TypeError(f"step gave the reward {_short(reward)}; a reward is one number") from None
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        number = float(value)  # type: ignore[arg-type]  # whatever it is, it is tried
+    except (TypeError, ValueError, OverflowError):  # no number, or one beyond all of ours
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{where} is {short(value)}; it is one finite number")
+    return number
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:200] + " …"
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"an answer's observation is {short(value)}, not text")
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -166,6 +167,8 @@ class TextWorld(Environment):
         self.turn += 1
         try:
             scene = self.act(action)
+            if not isinstance(scene, Scene):
+                raise TypeError(f"{type(self).__name__}.act gave {reprlib.repr(scene)}; it gives an agentrl.Scene")
         except BaseException:  # a fault of the machinery, which is no turn: the world stands where it stood
             self.turn -= 1
             raise
@@ -178,9 +181,7 @@ class TextWorld(Environment):
     def snapshot(self) -> object:
         """The task, how far it was played, the random state, and `state`."""
         self._require_task()
-        generator = self._np_random
-        random_state = None if generator is None else generator.bit_generator.state
-        return self.task, self._key, self.turn, self.scene, self._playing, random_state, self.state()
+        return self.task, self._key, self.turn, self.scene, self._playing, self._random_state(), self.state()
 
     def restore(self, snapshot: object) -> None:
         """Go back to a snapshot, any number of times, also one taken by another instance of the same settings."""
@@ -188,7 +189,9 @@ class TextWorld(Environment):
         self.task, self._key, turn, scene, playing, random_state, state = taken
         self.load(state)
         self.turn, self.scene, self._playing = turn, scene, playing  # last, for a world may load by playing again
-        if random_state is not None:
+        if isinstance(random_state, int):
+            self._np_random, self._luck = None, random_state
+        else:
             self.np_random.bit_generator.state = random_state
 
     def __getstate__(self) -> dict[str, Any]:
@@ -207,6 +210,10 @@ class TextWorld(Environment):
 
     def _opening(self, task: Task) -> Scene:
         begun = self.begin(task)
+        if not isinstance(begun, (Scene, str)):
+            raise TypeError(
+                f"{type(self).__name__}.begin gave {reprlib.repr(begun)}; it gives an agentrl.Scene, or text"
+            )
         return Scene(begun) if isinstance(begun, str) else begun
 
     def _after_the_end(self) -> Scene:
@@ -262,7 +269,9 @@ def fingerprint(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-_OWN = frozenset(("task", "turn", "scene", "render_mode", "spec", "_key", "_playing", "_np_random", "_np_random_seed"))
+_OWN = frozenset(
+    ("task", "turn", "scene", "render_mode", "spec", "_key", "_playing", "_np_random", "_np_random_seed", "_luck")
+)
 """Attributes of TextWorld itself and of Gymnasium, which a snapshot holds apart or not at all."""
 
 _ATOMS = frozenset((int, float, bool, complex, str, bytes, type(None), range))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+from collections import UserList
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import overload
 
 import gymnasium
 import numpy as np
@@ -16,7 +18,7 @@ TRAJECTORIES = 400
 """How many trajectories are played."""
 
 
-class WorldTexts(Sequence[str]):
+class WorldTexts(UserList[str]):
     """What a world and its expert say, its instructions and its tools; played when first read, once."""
 
     def __init__(
@@ -27,30 +29,14 @@ class WorldTexts(Sequence[str]):
         report: Callable[[int, int], None] | None = None,
     ) -> None:
         """`report(done, of)` is told how far the play is."""
-        self._environment, self._dialect, self._seed, self._report = environment, dialect, seed, report
-        self._texts: list[str] | None = None
+        self._play = functools.partial(_played, dialect=dialect, seed=seed, report=report)
+        self._environment = environment
 
-    @overload
-    def __getitem__(self, position: int) -> str: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[str]: ...
-    def __getitem__(self, position: int | slice) -> str | list[str]:
-        return self._read()[position]
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
-
-    def _read(self) -> list[str]:
-        if self._texts is None:
-            env = self._environment()
-            try:
-                self._texts = list(_played(env, self._dialect, self._seed, self._report))
-            finally:
-                env.close()
-        return self._texts
+    @functools.cached_property
+    def data(self) -> list[str]:  # type: ignore[override]
+        """All of them."""
+        with contextlib.closing(self._environment()) as env:
+            return list(self._play(env))
 
 
 def _played(
@@ -70,10 +56,10 @@ def _played(
         yield observation
         if report is not None:
             report(number + 1, TRAJECTORIES)
-    yield from told(env, dialect)
+    yield from _told(env, dialect)
 
 
-def told(env: gymnasium.Env[str, str], dialect: Dialect) -> Iterator[str]:
+def _told(env: gymnasium.Env[str, str], dialect: Dialect) -> Iterator[str]:
     """What a model is told once: instructions of world and dialect, and the tools as JSON."""
     for words in (getattr(env.unwrapped, "instructions", ""), dialect.instructions):
         if words:

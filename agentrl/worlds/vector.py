@@ -81,7 +81,8 @@ def make(
 def measure(factory: Factory, *, probe_s: float = 0.1) -> StepCost:
     """Play a world of its own for about `probe_s` seconds, at least two steps, by admissible or sampled actions."""
     env = factory()
-    if not _is_text(env.observation_space):
+    kind = env.observation_space.dtype
+    if kind is None or kind.kind != "U":  # no text
         env.close()
         raise ConfigError(f"vectorised play takes worlds of text, not {env.observation_space}; try gymnasium.make_vec")
     try:
@@ -96,7 +97,9 @@ def measure(factory: Factory, *, probe_s: float = 0.1) -> StepCost:
         started = time.perf_counter()
         pickle.loads(pickle.dumps(step))
         pickling = time.perf_counter() - started
-        return StepCost(seconds / steps, min(cpu_seconds, seconds) / steps, pickling, _blocks(env))
+        return StepCost(
+            seconds / steps, min(cpu_seconds, seconds) / steps, pickling, bool(getattr(env.unwrapped, "blocks", False))
+        )
     finally:
         env.close()
 
@@ -289,11 +292,3 @@ def _seconds_per_round(vector: Any, probe_s: float) -> float:
 def _action(info: Mapping[str, Any], space: gymnasium.Space[str], picks: np.random.Generator) -> str:
     admissible = info.get("admissible")
     return str(admissible[int(picks.integers(len(admissible)))] if admissible else space.sample())
-
-
-def _is_text(space: gymnasium.Space[Any]) -> bool:
-    return space.dtype is not None and space.dtype.kind == "U"
-
-
-def _blocks(env: gymnasium.Env[Any, Any]) -> bool:
-    return bool(getattr(env.unwrapped, "blocks", False))

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from agentrl.data.types import Message
+from agentrl.data.types import Completion, Message
 from agentrl.errors import PluginError
 from agentrl.parts.playing import Dialogue, Policy
 from agentrl.worlds.stepping import Clock
@@ -44,6 +44,10 @@ class LoopVoice:
             completion = await self._policy.act(Dialogue(messages, self._key, seed, prompt))
         finally:
             self._policy.forget(self._key)
+        if not isinstance(completion, Completion):
+            raise PluginError(
+                f"{type(self._policy).__name__}.act gave {completion!r}; a policy gives an agentrl.Completion"
+            )
         seconds = round(time.perf_counter() - started, 6)
         for name, value in (("user_calls", 1), ("user_tokens", len(completion.ids)), ("user_seconds", seconds)):
             self._clock.asked[name] = self._clock.asked.get(name, 0) + value
