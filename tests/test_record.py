@@ -15,10 +15,10 @@ import tomllib
 
 import numpy as np
 import pytest
+from differences import first_difference
 from record_worker import checkpoint_of, commit, commit_until_killed, metrics_of, random_trajectories, state_of
 
 from agentrl.data.record import Run, manifest_of
-from agentrl.data.table import first_difference
 from agentrl.errors import DataError, RecordError
 
 CONFIG = {"name": "run", "stages": [{"name": "rl", "updates": 3}]}

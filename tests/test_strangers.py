@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from differences import first_difference
 from playing import part, player
 from strangers import host, plugin
 from words import Says, WordCodec
@@ -46,7 +47,6 @@ from agentrl import (
     training_rows,
 )
 from agentrl.data.record import Run
-from agentrl.data.table import first_difference
 from agentrl_envs.corridor import Corridor
 from agentrl_envs.lab.exact import Exact, uniform
 from agentrl_plugins.credit.gigpo import gigpo

@@ -195,8 +195,8 @@ class _CreditKit(_Kit):
             for trajectory, per_turn in zip(trajectories, values, strict=True):
                 for turn, value in zip(trajectory.turns, per_turn, strict=True):
                     turn.columns[name] = value
-                    if name in self._columns and self._columns[name].per == "token":
-                        self._columns[name].array(value, len(turn.completion.ids), "a turn")
+                    if name in self._columns and value is not None:
+                        self._columns[name].checked(value, len(turn.completion.ids), "a turn")
         check_columns(trajectories, self._columns, self._name)
         return ", ".join(result.columns)
 
