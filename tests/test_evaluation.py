@@ -20,7 +20,7 @@ from agentrl import COLUMNS, DataError, Outcome, PluginError, Speakers, Task, Tr
 from agentrl import Play as Request
 from agentrl.data.jsontext import to_json
 from agentrl.data.record import Run
-from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, pass_hat_k, wilson
+from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, wilson
 from agentrl.evaluation.protocol import Evaluation, Play, compare, evaluate
 from agentrl.evaluation.store import DURING, FINAL, best_update, keep_evaluation, read_evaluation
 
@@ -351,18 +351,8 @@ def test_too_few_or_equal_values_give_honest_limits() -> None:
         (lambda: wilson(3, 2), "3 successes of 2"),
         (lambda: paired_difference([1.0], [1.0, 2.0]), "two lists of one length"),
         (lambda: mean_interval([1.0, 2.0], clusters=["a"]), "2 values but 1 clusters"),
-        (lambda: pass_hat_k([1], [2], k=3), "at least 3 trials"),
     ],
 )
 def test_lists_that_disagree_are_refused(call: Any, says: str) -> None:
     with pytest.raises(DataError, match=says):
         call()
-
-
-def test_pass_hat_k_is_the_chance_that_k_draws_all_succeed() -> None:
-    """Against every draw of 3 of the 5 plays of a task, enumerated."""
-    from itertools import combinations
-
-    won = [True, True, True, True, False]
-    expected = np.mean([all(draw) for draw in combinations(won, 3)])
-    assert pass_hat_k([4], [5], k=3) == pytest.approx(expected)

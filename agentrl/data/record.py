@@ -221,7 +221,6 @@ class Run:
             )
             for folder in reversed(newer):
                 move(folder, aside / folder.name)
-        shutil.rmtree(self._drafts, ignore_errors=True)
 
     def _tidy(self) -> None:
         """Finish a pruning that was cut short, and derive metrics.jsonl anew."""
@@ -262,22 +261,16 @@ class Run:
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write a small file, whole or not at all, in place of one of that name. Raises RecordError."""
-        target = self._target(name)
-        with self.draft(f"writing {target}") as draft:
-            (draft / "file").write_bytes(data)
-            sync(draft / "file")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            move(draft / "file", target)
-        return target
+        return self.write_folder(name, lambda path: path.write_bytes(data))
 
     def write_folder(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Let `write` fill a new folder, which then takes the place of one of that name. Raises RecordError."""
+        """Let `write` make a new folder or file, which then takes the place of one of that name. Raises RecordError."""
         target = self._target(name)
         with self.draft(f"writing {target}") as draft:
             write(draft / "new")
             sync_tree(draft / "new")
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
+            if target.is_dir():  # a file is replaced in one step
                 move(target, draft / "old")
             move(draft / "new", target)
         return target

@@ -43,9 +43,8 @@ def relation(before: Completion | None, prompt_ids: Ids) -> tuple[Relation, int]
         return "append", end  # the usual case: twice as fast as the search below
     sequence = np.concatenate((before.prompt_ids, before.ids))
     length = min(len(sequence), len(prompt_ids))
-    differs = sequence[:length] != prompt_ids[:length]
-    first = int(differs.argmax()) if length else 0
-    kept = first if length and differs[first] else length
+    same = sequence[:length] == prompt_ids[:length]
+    kept = length if same.all() else int(same.argmin())
     return ("append" if kept == end else "new"), kept
 
 

@@ -284,7 +284,7 @@ class Trajectory:
                 inherited += position < self.inherited
             elif turns and (turn.reward or turn.rewards or turn.info.get("success") is not None):
                 turns[-1] = _joined(turns[-1], turn)
-        return replaced(self, turns=tuple(turns), inherited=inherited)
+        return replace(self, turns=tuple(turns), inherited=inherited)
 
 
 def _paid(turn: Turn, speaker: str) -> Turn:
@@ -301,12 +301,6 @@ def _joined(own: Turn, other: Turn) -> Turn:
     parts = {name: own.rewards.get(name, 0.0) + other.rewards.get(name, 0.0) for name in (*own.rewards, *other.rewards)}
     info = {**own.info, **({"success": other.info["success"]} if "success" in other.info else {})}
     return replace(own, reward=own.reward + other.reward, rewards=parts, info=info)
-
-
-def replaced(trajectory: Trajectory, **changes: object) -> Trajectory:
-    """A copy of a trajectory with other fields."""
-
-    return replace(trajectory, **changes)  # type: ignore[arg-type]
 
 
 def _words(value: object) -> Sequence[str]:

@@ -130,20 +130,6 @@ def paired_difference(before: ArrayLike, after: ArrayLike, *, confidence: float 
     return Interval(difference, difference - down, difference + up, n)
 
 
-def pass_hat_k(successes: Sequence[int], trials: Sequence[int], k: int) -> float:
-    """pass^k: the chance that k independent plays of a task all succeed, mean over tasks (Yao et al. 2024, τ-bench).
-
-    Unbiased for each task: C(successes, k) / C(trials, k). Raises DataError for a task with fewer than k trials.
-
-    >>> pass_hat_k([4, 2], [4, 4], k=2)  # (6/6 + 1/6) / 2
-    0.5833333333333334
-    """
-    if not trials or min(trials) < k:
-        raise DataError(f"pass^{k} needs at least {k} trials of every task, and a task; given were {list(trials)}")
-    chances = [math.comb(won, k) / math.comb(played, k) for won, played in zip(successes, trials, strict=True)]
-    return sum(chances) / len(chances)
-
-
 def _square_and_add(one: float, other: float, phi: float) -> float:
     return math.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
 
