@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from differences import first_difference
 from playing import player
 from words import Says, WordCodec
 from worlds import Counting, Faulty
 
 import agentrl
 from agentrl import Batch, Group, Outcome, Play, Start, Task, Trajectory, training_rows
-from agentrl.data.table import first_difference, write_trajectories
+from agentrl.data.table import write_trajectories
 from agentrl.runs.report import collected_metrics
 from agentrl.worlds.player import EpisodePlayer
 from agentrl_envs.corridor import Corridor

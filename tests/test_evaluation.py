@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import worlds
+from differences import first_difference
 from playing import part, player
 
 from agentrl import COLUMNS, DataError, Outcome, PluginError, Speakers, Task, Trajectory, read_trajectories
 from agentrl import Play as Request
 from agentrl.data.jsontext import to_json
 from agentrl.data.record import Run
-from agentrl.data.table import first_difference
-from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, pass_hat_k, wilson
+from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, wilson
 from agentrl.evaluation.protocol import Evaluation, Play, compare, evaluate
 from agentrl.evaluation.store import DURING, FINAL, best_update, keep_evaluation, read_evaluation
 
@@ -107,15 +106,34 @@ def test_a_player_that_leaves_plays_out_is_an_error() -> None:
 def test_an_evaluation_survives_json() -> None:
     worlds.Faulty.left = 1
     result = play(lambda: worlds.Faulty("raise"), retries=0)
-    assert Evaluation.from_json(json.loads(to_json(result.to_json()))) == result
-    for broken in (
-        {},
-        {"schema_version": 1},
-        {"schema_version": 9},
-        {"schema_version": 1, "plays": [{}], "failed": {}},
-    ):
-        with pytest.raises(DataError):
-            Evaluation.from_json(broken)
+    assert Evaluation.from_json(to_json(result.to_json()).encode()) == result
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"schema_version": 1}',
+        b'{"schema_version": 9, "plays": [], "failed": {}}',
+        b'{"schema_version": 1, "plays": [{}], "failed": {}}',
+        b'{"schema_version": 1, "plays": {}, "failed": {}}',
+        b'{"schema_version": 1, "plays": [], "failed": {"env_error": "two"}}',
+        b'{"schema_version": 1, "failed": {}, "plays": [{"task": "a", "success": "no", "episode_return": 1.0, "turns": 1, '
+        b'"outcome": "terminated"}]}',
+        b'{"schema_version": 1, "failed": {}, "plays": [{"task": "a", "success": true, "episode_return": null, "turns": 1, '
+        b'"outcome": "terminated"}]}',
+    ],
+)
+def test_a_damaged_evaluation_is_named(run: Run, broken: bytes) -> None:
+    keep_evaluation(run, 2, FINAL, plays(True), COLUMNS)
+    (run.folder / "evaluations/000002/evaluation.json").write_bytes(broken)
+    with pytest.raises(DataError, match=r"000002/evaluation\.json is damaged: it is not a stored evaluation"):
+        read_evaluation(run, 2)
 
 
 @pytest.fixture
@@ -148,6 +166,8 @@ def test_the_best_update_is_the_latest_with_the_highest_success_of_the_split_tha
     for update, won in ((2, (True, False)), (4, (True, True)), (6, (True, True)), (8, (False, True))):
         keep_evaluation(run, update, DURING, plays(*won), COLUMNS)
         keep_evaluation(run, update, FINAL, plays(*([update == 2] * 2)), COLUMNS)  # final numbers choose nothing
+    for name in ("old-during", "000004-during-old"):  # of a hand
+        (run.folder / "evaluations" / name).mkdir()
     assert best_update(run, 9) == 5
 
 
@@ -163,6 +183,40 @@ def test_a_task_played_several_times_is_one_task() -> None:
     assert twice.success.n == 4
     assert twice.success.value == 3 / 8
     assert twice.success.low < 3 / 8 < twice.success.high
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_tasks_that_always_end_alike_give_the_interval_of_as_many_plays_as_there_are_tasks(won: bool) -> None:
+    repeated = Evaluation(plays(*[won] * 8).plays * 3)
+    assert repeated.success == wilson(8 * won, 8)
+    assert Evaluation(plays(won).plays * 3).success == wilson(won, 1)
+
+
+def test_tasks_that_are_all_solved_half_of_the_time_are_no_certainty() -> None:
+    half = Evaluation(plays(*[True] * 8).plays + plays(*[False] * 8).plays)
+    assert half.success == wilson(4, 8)
+
+
+def test_an_interval_from_tasks_that_all_succeed_covers_where_plays_of_a_task_agree() -> None:
+    """Exact coverage of 12 tasks played 4 times, every task always or never solved: as that of 12 single plays."""
+    n = 12
+    for truth in (0.5, 0.8, 0.9, 0.95):
+        holds = []
+        for solved in range(n + 1):
+            found = Evaluation(plays(*[task < solved for task in range(n)]).plays * 4).success
+            holds.append(found.low <= truth <= found.high)
+        assert _binomial(n, truth)[holds].sum() > 0.85, truth
+
+
+def test_equal_changes_of_repeated_tasks_are_as_uncertain_as_those_of_single_plays() -> None:
+    never, always = (Evaluation(plays(*[won] * 8).plays * 3) for won in (False, True))
+    once = compare(plays(*[False] * 8), plays(*[True] * 8))
+    assert compare(never, always) == once
+    assert (once["low"] < 0.6, once["high"]) == (True, 1.0)
+    assert compare(always, always) == compare(plays(*[True] * 8), plays(*[True] * 8))
+    assert compare(always, always)["low"] < -0.3
+    one = compare(Evaluation(plays(False).plays * 2), Evaluation(plays(True).plays * 2))
+    assert one == compare(plays(False), plays(True))
 
 
 def test_comparing_pairs_tasks_by_key_whatever_their_order() -> None:
@@ -297,18 +351,8 @@ def test_too_few_or_equal_values_give_honest_limits() -> None:
         (lambda: wilson(3, 2), "3 successes of 2"),
         (lambda: paired_difference([1.0], [1.0, 2.0]), "two lists of one length"),
         (lambda: mean_interval([1.0, 2.0], clusters=["a"]), "2 values but 1 clusters"),
-        (lambda: pass_hat_k([1], [2], k=3), "at least 3 trials"),
     ],
 )
 def test_lists_that_disagree_are_refused(call: Any, says: str) -> None:
     with pytest.raises(DataError, match=says):
         call()
-
-
-def test_pass_hat_k_is_the_chance_that_k_draws_all_succeed() -> None:
-    """Against every draw of 3 of the 5 plays of a task, enumerated."""
-    from itertools import combinations
-
-    won = [True, True, True, True, False]
-    expected = np.mean([all(draw) for draw in combinations(won, 3)])
-    assert pass_hat_k([4], [5], k=3) == pytest.approx(expected)

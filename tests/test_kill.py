@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from differences import first_difference
 
 from agentrl import read_trajectories
 from agentrl.data.record import Run
-from agentrl.data.table import first_difference
 from agentrl.errors import RecordError
 from agentrl.runs.progress import Progress
 from agentrl.runs.run import resume, train

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import plain_loop
 import pytest
+from differences import first_difference
 
 import agentrl
 from agentrl import Scope, Spec, default_host, read_trajectories, training_rows
-from agentrl.data.table import first_difference
 from agentrl.loop import learn
 from agentrl.parts.live import LiveStage
 from agentrl.parts.run_file import PlayerSettings

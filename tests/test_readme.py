@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from differences import first_difference
 from plugin_install import environ, install
 from test_architecture import RANKS
 
 import agentrl
 from agentrl import Host, Spec, read_trajectories
-from agentrl.data.table import first_difference
 from agentrl.parts.run_file import parse
 from agentrl.parts.tables import read_tables
 from agentrl.testing import check_credit, check_environment

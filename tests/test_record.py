@@ -15,10 +15,10 @@ import tomllib
 
 import numpy as np
 import pytest
+from differences import first_difference
 from record_worker import checkpoint_of, commit, commit_until_killed, metrics_of, random_trajectories, state_of
 
 from agentrl.data.record import Run, manifest_of
-from agentrl.data.table import first_difference
 from agentrl.errors import DataError, RecordError
 
 CONFIG = {"name": "run", "stages": [{"name": "rl", "updates": 3}]}
@@ -224,6 +224,54 @@ def test_when_every_checkpoint_is_damaged_nothing_is_deleted_and_the_file_is_nam
     with pytest.raises(RecordError, match=r"000000/checkpoint/model/weights .*start again: agentrl train .*run\.toml"):
         run.recover()
     assert tree(run.folder) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"update": "000001"},
+        {"update": True},
+        {"stage": 5},
+        {"has_checkpoint": "no"},
+        {"files": [1]},
+        {"files": {}},
+        {"files": {"state.json": {"bytes": "a", "sha256": 1}}},
+        {"schema_version": 9},
+        {"later": 1},
+    ],
+)
+def test_a_record_of_other_types_is_damaged(run, caplog, change):
+    commit(run, 0)
+    commit(run, 1)
+    path = run.folder / "updates/000001/commit.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert [found.update for found in run.commits()] == [0]
+    assert f"{path} is damaged" in caplog.text
+    last = run.recover()
+    assert last is not None
+    assert last.update == 0
+
+
+@pytest.mark.parametrize("name", ["metrics", "state"])
+@pytest.mark.parametrize("text", ["[]", "null", "5"])
+def test_a_file_that_holds_no_object_is_damaged(run, name, text):
+    commit(run, 0)
+    (run.folder / f"updates/000000/{name}.json").write_text(text)
+    with pytest.raises(RecordError, match=f"{name}.json is damaged"):
+        getattr(run.commits()[0], name)
+
+
+def test_a_folder_of_another_name_is_no_update(run):
+    commit(run, 0)
+    (run.folder / "updates/²").mkdir()
+    assert [found.update for found in run.commits()] == [0]
+
+
+def test_a_state_that_contains_itself_is_refused(run):
+    state: dict = {}
+    state["again"] = state
+    with pytest.raises(RecordError, match="contains itself"):
+        run.commit(0, "rl", trajectories=[], advantages=[], metrics={}, state=state, write_checkpoint=None)
 
 
 def test_a_run_goes_on_from_a_checkpoint_whose_trajectories_are_lost(run):

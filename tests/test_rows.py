@@ -169,6 +169,19 @@ def test_columns_lie_over_the_tokens_they_belong_to() -> None:
     assert plain.columns == {}
 
 
+def test_a_value_per_trajectory_stands_at_every_sampled_token() -> None:
+    worth = Column("worth", "float32", "trajectory", fill=-1.0)
+    whole = trajectory(completion([1], [2, 3]), completion([1, 2, 3, 4], [5]), columns={"worth": 0.5})
+    (row,) = training_rows([whole], [np.ones(2)], columns=(worth,))
+    assert row.columns["worth"].tolist() == [-1, 0.5, 0.5, -1, 0.5]
+
+
+def test_a_column_of_words_cannot_lie_over_tokens() -> None:
+    whole = with_turn(trajectory(completion([1], [2])), 0, columns={"judged": {"style": 1}})
+    with pytest.raises(DataError, match="column 'judged' of trajectory .* holds json, which no token can carry"):
+        training_rows([whole], [np.ones(1)], columns=(COLUMNS["judged"],))
+
+
 @pytest.mark.parametrize("value", [np.zeros(3, np.float32), np.zeros((2, 2), np.float32), 0.5])
 def test_a_column_of_another_shape_is_refused(value: object) -> None:
     whole = with_turn(trajectory(completion([1], [2, 3])), 0, columns={"reference": value})
@@ -195,6 +208,12 @@ def test_a_column_of_turns_is_no_column_of_trajectories() -> None:
         (("two words", "float32", "token"), "a name is made of letters"),
         (("words", "text", "token"), "kept per turn or per trajectory"),
         (("wide", "float32", "turn", (3,)), "further axes are for columns per token"),
+        (("wide", "float32", "token", (-1, -1)), "at most one of them -1"),
+        (("wide", "float32", "token", (0,)), "give lengths"),
+        (("half", "float16", "turn"), "dtype = 'float16'. Did you mean 'float64'"),
+        (("mine", "float32", "tokens"), "per = 'tokens'. Did you mean 'token'"),
+        (("mine", "float32", "token", (), None), "fill = None; a column of numbers"),
+        (("reward", "float32", "turn"), "the name of a column that every table has"),
     ],
 )
 def test_a_declaration_that_no_table_can_hold_is_refused(declaration: Any, reason: str) -> None:
@@ -223,6 +242,22 @@ def test_a_failed_trajectory_is_refused() -> None:
 def test_arrays_of_a_completion_must_agree() -> None:
     with pytest.raises(DataError, match="disagree in length"):
         Completion("x", ids=np.array([1, 2], np.int32))
+
+
+def test_a_completion_holds_arrays_of_its_types_whatever_it_was_given() -> None:
+    said: Any = {"ids": [3, 4], "logprobs": [-0.5, -1.0], "versions": (7, 7), "prompt_ids": np.array([1, 2])}
+    made = Completion("x", **said)
+    assert {name: getattr(made, name).dtype.name for name in said} == {
+        "ids": "int32", "logprobs": "float32", "versions": "int32", "prompt_ids": "int32"
+    }  # fmt: skip
+    (row,) = training_rows([trajectory(made)], [np.ones(1)])
+    assert (row.ids.tolist(), row.logprobs.tolist()) == ([1, 2, 3, 4], [0, 0, -0.5, -1])
+
+
+@pytest.mark.parametrize("ids", [[0.5], [2**40], ["1"], [[1]], None, 3])
+def test_ids_that_are_none_are_refused_where_they_are_made(ids: Any) -> None:
+    with pytest.raises(DataError, match="ids of a completion"):
+        Completion("x", ids=ids, logprobs=np.zeros(1, np.float32), versions=np.zeros(1, np.int32))
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5), st.sampled_from(["goes on", "forgets", "rewrites"])),

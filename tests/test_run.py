@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from differences import first_difference
 
 import agentrl
 from agentrl import AgentRLError, Batch, ConfigError, RecordError, read_trajectories
 from agentrl.data.record import Run
-from agentrl.data.table import first_difference
 from agentrl.parts.run_file import Stage
 from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Committed

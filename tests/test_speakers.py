@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from differences import first_difference
 from strangers import FOLDER, TINY, host, metrics_of, played, plugin, train
 
 import agentrl
 from agentrl import Completion, ConfigError, DataError, Outcome, Scene, Task, Trajectory, Turn, training_rows
 from agentrl.data.record import Run
-from agentrl.data.table import first_difference
 from agentrl_envs.corridor import Corridor
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from differences import first_difference
 from playing import part, player
 from strangers import SEEDS, TINY, assert_ahead, metrics_of, played, plugin, success_at_the_end, train
 from words import Says, WordCodec
@@ -30,7 +31,6 @@ from agentrl import (
     training_rows,
 )
 from agentrl.data.record import Run
-from agentrl.data.table import first_difference
 from agentrl_envs.corridor import Corridor
 from agentrl_plugins.samplers.uniform import Uniform
 

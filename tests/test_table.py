@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from differences import first_difference, same_trajectories
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_worker import random_advantages, random_trajectories
@@ -16,8 +17,9 @@ from record_worker import random_advantages, random_trajectories
 from agentrl.data.columns import COLUMNS, Column
 from agentrl.data.jsontext import to_json
 from agentrl.data.reader import read_advantages, read_trajectories
-from agentrl.data.rows import relation
-from agentrl.data.table import first_difference, same_trajectories, write_trajectories
+from agentrl.data.rows import relation, training_rows
+from agentrl.data.schema import KINDS
+from agentrl.data.table import write_trajectories
 from agentrl.data.types import Completion, Final, Outcome, Task, Trajectory, Turn
 from agentrl.errors import DataError
 
@@ -123,6 +125,30 @@ def test_a_branch_whose_parent_is_elsewhere_is_stored_whole(tmp_path):
     assert pq.read_table(tmp_path / "t.parquet")["turn"].to_pylist() == [0, 1, 0, -1]
 
 
+def test_a_branch_whose_first_turns_are_not_its_parents_keeps_its_own(tmp_path):
+    parent = one_trajectory(turn([1], [2]), turn([1, 2, 3], [4]))
+    other = branch_of(parent, 1, turn([7, 7, 8], [5]))
+    replayed = dataclasses.replace(other, turns=(turn([7], [7]), *other.turns[1:]))
+    longer = dataclasses.replace(branch_of(parent, 2, turn([9], [9]), branch=2), inherited=3)
+    for whole in (replayed, longer):
+        assert first_difference([parent, whole], saved(tmp_path, parent, whole)) == ""
+
+
+def test_a_trajectory_cannot_inherit_turns_that_it_has_not(tmp_path):
+    with pytest.raises(DataError, match=r"g\.0-0@1\.0 inherits 2 turns and has 1"):
+        write_trajectories(tmp_path / "t", [one_trajectory(turn(), parent="g.0-0@1", inherited=2)])
+
+
+@pytest.mark.parametrize("cut", [slice(1, None), [0, 2], [1, 0, 2]])
+def test_a_table_that_lacks_turns_is_refused(tmp_path, cut):
+    write_trajectories(tmp_path / "t.parquet", [one_trajectory(*[turn([1], [2])] * 3)])
+    table = pq.read_table(tmp_path / "t.parquet")
+    rows = table.slice(1) if isinstance(cut, slice) else table.take(cut)
+    pq.write_table(rows, tmp_path / "cut.parquet")
+    with pytest.raises(DataError, match=r"cut\.parquet.*missing"):
+        read_trajectories(tmp_path / "cut.parquet")
+
+
 def test_a_table_that_lacks_the_parent_of_a_branch_is_refused(tmp_path):
     parent = one_trajectory(turn([1], [2]))
     write_trajectories(tmp_path / "t.parquet", [parent, branch_of(parent, 1, turn([1, 2], [3]))])
@@ -149,7 +175,7 @@ def test_what_a_trajectory_says_of_itself_reads_back(tmp_path):
 COLUMNS_OF_A_PLUGIN = {
     "routed": Column("routed", "int32", "token", shape=(2, 3), fill=-1),
     "likeliest": Column("likeliest", "int64", "token", shape=(-1,)),
-    "kept": Column("kept", "bool", "token"),
+    "drawn": Column("drawn", "bool", "token"),
     "margin": Column("margin", "float64", "turn"),
     "note": Column("note", "text", "turn"),
     "rubric": Column("rubric", "json", "trajectory"),
@@ -158,49 +184,41 @@ COLUMNS_OF_A_PLUGIN = {
 
 
 def test_declared_columns_read_back_without_the_plugin_that_declared_them(tmp_path):
-    columns = {name + "_": dataclasses.replace(c, name=name + "_") for name, c in COLUMNS_OF_A_PLUGIN.items()}
     values = {
-        "routed_": np.arange(12, dtype=np.int32).reshape(2, 2, 3),
-        "likeliest_": np.array([[5, 6, 7], [8, 9, 2**40]]),
-        "kept_": np.array([True, False]),
-        "margin_": 0.1,
-        "note_": "why\nnot",
+        "routed": np.arange(12, dtype=np.int32).reshape(2, 2, 3),
+        "likeliest": np.array([[5, 6, 7], [8, 9, 2**40]]),
+        "drawn": np.array([True, False]),
+        "margin": 0.1,
+        "note": "why\nnot",
     }
     whole = one_trajectory(
         turn([1], [2, 3], columns=dict(values)),
-        turn([1], [], columns={"likeliest_": np.zeros((0, 3), np.int64), "routed_": np.zeros((0, 2, 3), np.int32)}),
+        turn([1], [], columns={"likeliest": np.zeros((0, 3), np.int64), "routed": np.zeros((0, 2, 3), np.int32)}),
         turn([4], [5]),
-        columns={"rubric_": {"style": [1, None]}},
+        columns={"rubric": {"style": [1, None]}},
     )
-    spare = dataclasses.replace(whole.turns[2], columns={"spare_": 1.0})
+    spare = dataclasses.replace(whole.turns[2], columns={"spare": 1.0})
     write_trajectories(
-        tmp_path / "t.parquet", [dataclasses.replace(whole, turns=(*whole.turns[:2], spare))], columns=columns | COLUMNS
+        tmp_path / "t.parquet",
+        [dataclasses.replace(whole, turns=(*whole.turns[:2], spare))],
+        columns=COLUMNS_OF_A_PLUGIN | dict(COLUMNS),
     )
     (found,) = read_trajectories(tmp_path / "t.parquet")
-    assert found.columns == {"rubric_": {"style": [1, None]}}
+    assert found.columns == {"rubric": {"style": [1, None]}}
     assert found.turns[0].columns.keys() == values.keys()
     for name, value in values.items():
         assert np.array_equal(found.turns[0].columns[name], value), name
         if isinstance(value, np.ndarray):
             assert found.turns[0].columns[name].dtype == value.dtype
-    assert found.turns[1].columns["routed_"].shape == (0, 2, 3)
-    assert len(found.turns[1].columns["likeliest_"]) == 0
+    assert found.turns[1].columns["routed"].shape == (0, 2, 3)
+    assert len(found.turns[1].columns["likeliest"]) == 0
     assert found.turns[2].columns == {}
-    assert "spare_" not in pq.read_schema(tmp_path / "t.parquet").names
+    assert "spare" not in pq.read_schema(tmp_path / "t.parquet").names
 
 
 def test_a_column_that_nobody_declared_is_refused(tmp_path):
     with pytest.raises(DataError, match="column 'valu' is not declared; offer it with `register_columns`"):
         write_trajectories(tmp_path / "t", [one_trajectory(turn(columns={"valu": 1.0}))])
-
-
-def test_a_column_may_not_take_the_name_of_one_that_every_table_has(tmp_path):
-    with pytest.raises(DataError, match="'reward' has the name of a column that every table has"):
-        write_trajectories(
-            tmp_path / "t",
-            [one_trajectory(turn(columns={"reward": 1.0}))],
-            columns={"reward": Column("reward", "float32", "turn")},
-        )
 
 
 @pytest.mark.parametrize("value", [np.zeros((2, 2, 2), np.int32), np.zeros((1, 2, 3), np.int32), np.zeros(2, np.int32)])
@@ -209,6 +227,53 @@ def test_a_column_of_another_shape_is_named(tmp_path, value):
         write_trajectories(
             tmp_path / "t", [one_trajectory(turn([1], [2, 3], columns={"routed": value}))], columns=COLUMNS_OF_A_PLUGIN
         )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "per", "value"),
+    [
+        ("float32", "token", ["x", "y"]),
+        ("float32", "token", [[1], [2, 3]]),
+        ("float32", "token", np.array([1e300, 0.0])),
+        ("int32", "token", [0.5, 1]),
+        ("int32", "token", [2**40, 1]),
+        ("int32", "token", [np.nan, 1]),
+        ("int32", "token", [None, 1]),
+        ("bool", "token", ["yes", "no"]),
+        ("bool", "token", [0.5, 1]),
+        ("float64", "turn", "x"),
+        ("float64", "turn", [1.0, 2.0]),
+        ("int64", "turn", 2**70),
+        ("int32", "trajectory", 1.5),
+        ("bool", "trajectory", 2),
+        ("text", "turn", 5),
+        ("text", "trajectory", b"x"),
+    ],
+)
+def test_a_value_that_its_column_would_change_is_refused_by_table_and_rows(tmp_path, dtype, per, value):
+    column = Column("mine", dtype, per, fill="" if dtype == "text" else 0)
+    own = {"columns": {"mine": value}}
+    whole = one_trajectory(turn([1], [2, 3], **({} if per == "trajectory" else own)))
+    whole = dataclasses.replace(whole, **(own if per == "trajectory" else {}))
+    with pytest.raises(DataError, match=r"column 'mine' of .*g\.0-0"):
+        write_trajectories(tmp_path / "t", [whole], columns={"mine": column})
+    with pytest.raises(DataError, match=r"column 'mine' of .*g\.0-0"):
+        training_rows([whole], [np.ones(1)], columns=[column])
+
+
+def test_values_that_fit_are_taken_whatever_holds_them(tmp_path):
+    columns = {name: Column(name, kind, per) for name, kind, per in (("a", "int32", "token"), ("b", "float64", "turn"))}
+    written = turn([1], [2, 3], columns={"a": (1, 2.0), "b": np.array(0.5)})
+    write_trajectories(tmp_path / "t", [one_trajectory(written)], columns=columns)
+    (found,) = read_trajectories(tmp_path / "t")
+    assert (found.turns[0].columns["a"].tolist(), found.turns[0].columns["b"]) == ([1, 2], 0.5)
+
+
+def test_none_is_nothing_written(tmp_path):
+    silent = one_trajectory(turn([1], [2], columns={"reference": None, "value": None, "judged": None}))
+    assert saved(tmp_path, silent)[0].turns[0].columns == {}
+    (row,) = training_rows([silent], [np.ones(1)], columns=[COLUMNS["reference"], COLUMNS["value"]])
+    assert row.columns == {}
 
 
 def test_a_table_of_schema_version_1_is_read(tmp_path):
@@ -332,6 +397,38 @@ def test_values_that_are_not_finite_are_kept_where_they_are_numbers(tmp_path):
     assert same_trajectories([one_trajectory(strange)], [found])
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([[1.0, 2.0], [3.0]], [[1.0, 2.0], [3.0]]),
+        ([0.5, [3.0]], [[0.5, 0.5], [3.0]]),
+        ([1, np.array(2)], [1.0, 2.0]),
+        (((1.0, 2.0), (3.0,)), [[1.0, 2.0], [3.0]]),
+    ],
+)
+def test_advantages_are_stored_and_trained_the_same_whatever_holds_them(tmp_path, given, kept):
+    whole = one_trajectory(turn([1], [2, 3]), turn([1, 2, 3], [4], relation="append"))
+    write_trajectories(tmp_path / "t", [whole], [given])
+    (found,) = read_advantages(tmp_path / "t")
+    assert [np.asarray(value).tolist() for value in found] == kept
+    (row,) = training_rows([whole], [given])
+    assert (
+        row.advantages[row.sampled].tolist()
+        == np.concatenate([np.broadcast_to(value, n) for value, n in zip(kept, (2, 1), strict=True)]).tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [["a", "b"], [None, None], [1j, 2], [[1.0], [2.0]], [np.ones((2, 1)), 1.0], [1.0, np.nan]]
+)
+def test_advantages_that_are_none_are_refused_by_table_and_rows(tmp_path, given):
+    whole = one_trajectory(turn([1], [2, 3]), turn([1, 2, 3], [4], relation="append"))
+    with pytest.raises(DataError, match=r"of trajectory g\.0-0"):
+        write_trajectories(tmp_path / "t", [whole], [given])
+    with pytest.raises(DataError, match=r"of trajectory g\.0-0"):
+        training_rows([whole], [given])
+
+
 def test_a_wrong_number_of_advantages_is_refused(tmp_path):
     with pytest.raises(DataError, match="1 trajectories but 2 advantages"):
         write_trajectories(tmp_path / "a", [one_trajectory(turn())], [np.zeros(1), np.zeros(1)])
@@ -357,12 +454,86 @@ def test_a_damaged_file_is_a_clear_error(tmp_path, damage):
         read_trajectories(path)
 
 
+@pytest.mark.parametrize("name", KINDS.keys() - {"schema_version", "update", "success"})
+def test_a_table_that_lacks_a_column_is_refused(tmp_path, name):
+    write_trajectories(tmp_path / "t.parquet", [one_trajectory(turn([1], [2]))], [np.ones(1)])
+    pq.write_table(pq.read_table(tmp_path / "t.parquet").drop_columns([name]), tmp_path / "cut.parquet")
+    with pytest.raises(DataError, match=f"cut\\.parquet.*lacks the column '{name}'"):
+        read_trajectories(tmp_path / "cut.parquet")
+
+
+OTHER_DECLARATIONS = [
+    b"{",
+    b"\xff",
+    b"[]",
+    b"{}",
+    b'{"columns": [{"name": "value"}]}',
+    b'{"columns": [{"name": "nowhere", "dtype": "float64", "per": "turn", "shape": []}]}',
+    b'{"columns": [{"name": "value", "dtype": "float64", "per": "turn", "shape": [], "later": 1}]}',
+    b'{"columns": [{"name": "value", "dtype": "complex64", "per": "turn", "shape": []}]}',
+]
+
+
+@pytest.mark.parametrize("declared", OTHER_DECLARATIONS)
+def test_declarations_that_are_none_are_a_clear_error(tmp_path, declared):
+    write_trajectories(tmp_path / "t.parquet", [one_trajectory(turn([1], [2], columns={"value": 0.5}))])
+    table = pq.read_table(tmp_path / "t.parquet").replace_schema_metadata({b"agentrl": declared})
+    pq.write_table(table, tmp_path / "other.parquet")
+    with pytest.raises(DataError, match=r"other\.parquet"):
+        read_trajectories(tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("info", ["{"]), ("info", [None]), ("outcome", ["odd"]), ("turn", [None]), ("ids", [None])]
+)
+def test_values_that_no_trajectory_has_are_a_clear_error(tmp_path, name, values):
+    write_trajectories(tmp_path / "t.parquet", [one_trajectory(turn([1], [2]))])
+    table = pq.read_table(tmp_path / "t.parquet")
+    at = table.column_names.index(name)
+    pq.write_table(table.set_column(at, name, pa.array(values, table.schema.field(at).type)), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet"):
+        read_trajectories(tmp_path / "x.parquet")
+
+
+def test_a_table_that_another_tool_wrote_again_is_read(tmp_path):
+    trajectories = random_trajectories(3, count=10)
+    write_trajectories(tmp_path / "t.parquet", trajectories)
+    table = pq.read_table(tmp_path / "t.parquet")
+    wider = {"string": pa.large_string(), "int32": pa.int64(), "list<element: int32>": pa.large_list(pa.int64())}
+    fields = [
+        field.with_type(wider.get(str(field.type), field.type)) if field.name in KINDS else field
+        for field in table.schema
+    ]
+    pq.write_table(table.cast(pa.schema(fields, metadata=table.schema.metadata)), tmp_path / "wide.parquet")
+    assert first_difference(trajectories, read_trajectories(tmp_path / "wide.parquet")) == ""
+
+
+def test_every_bit_of_a_file_that_flips_is_noticed_or_harmless(tmp_path):
+    path = tmp_path / "t.parquet"
+    trajectories = random_trajectories(1, count=8)
+    write_trajectories(path, trajectories)
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    noticed = 0
+    for place in rng.integers(len(data), size=150):
+        changed = bytearray(data)
+        changed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(changed))
+        try:
+            found = read_trajectories(path)
+        except DataError:
+            noticed += 1
+        else:
+            assert first_difference(trajectories, found) == "", place
+    assert noticed > 50
+
+
 def test_a_table_of_another_schema_version_is_refused(tmp_path):
     write_trajectories(tmp_path / "t.parquet", [one_trajectory(turn())])
     table = pq.read_table(tmp_path / "t.parquet")
     newer = table.set_column(0, table.schema.field(0), [pa.array([99], pa.int16())])
     pq.write_table(newer, tmp_path / "newer.parquet")
-    with pytest.raises(DataError, match=r"schema version \[99\], this agentrl reads 1 and 2"):
+    with pytest.raises(DataError, match=r"newer\.parquet.* schema version 99, and this agentrl reads 1 and 2"):
         read_trajectories(tmp_path / "newer.parquet")
     pq.write_table(table.drop_columns(["schema_version"]), tmp_path / "other.parquet")
     with pytest.raises(DataError, match="not a table of trajectories"):

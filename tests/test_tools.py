@@ -31,7 +31,6 @@ from agentrl import (
     default_host,
     tool,
 )
-from agentrl.evaluation.intervals import pass_hat_k
 from agentrl.testing import check_environment
 from agentrl_envs.tools import rules, tiny
 from agentrl_envs.tools.database import Database
@@ -527,7 +526,7 @@ def test_databases_are_copied_compared_and_pickled_as_a_whole() -> None:
     assert rules.money(1205) == "12.05"
 
 
-def test_replays_of_one_task_feed_pass_hat_k() -> None:
+def test_a_task_can_be_replayed_and_counted() -> None:
     env, wins = LibraryDesk(preset="tiny"), []
     for index in range(4):
         wins.append(0)
@@ -540,7 +539,6 @@ def test_replays_of_one_task_feed_pass_hat_k() -> None:
                 info = play(env, "valid", index)
             wins[-1] += bool(info["success"])
     assert wins == [2, 3, 3, 3]
-    assert pass_hat_k(wins, [3] * 4, k=3) == 0.75
 
 
 def test_the_tiny_preset_is_short_and_lists_sound_actions() -> None:

@@ -324,11 +324,11 @@ def test_state_that_is_not_what_was_kept_is_refused_naming_the_part(tmp_path: Pa
 
 
 def _rewrite(commit: Path, state: str) -> None:
-    from agentrl.data.durable import fingerprint
+    from agentrl.data.durable import Fingerprint
 
     (commit / "state.json").write_text(state)
     facts = json.loads((commit / "commit.json").read_text())
-    facts["files"]["state.json"] = fingerprint(commit / "state.json")
+    facts["files"]["state.json"] = vars(Fingerprint.of(commit / "state.json"))
     (commit / "commit.json").write_text(json.dumps(facts))
 
 

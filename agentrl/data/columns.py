@@ -9,23 +9,27 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from agentrl.data.arrays import exact
+from agentrl.data.schema import KINDS
 from agentrl.data.types import Trajectory, Turn
 from agentrl.errors import DataError, PluginError, did_you_mean
 
 ColumnType = Literal["float32", "float64", "int32", "int64", "bool", "text", "json"]
+Per = Literal["token", "turn", "trajectory"]
 
 
 @dataclass(frozen=True)
 class Column:
     """One column, the same in `Turn.columns`, training rows, `LossBatch` and the Parquet table.
 
-    `per = "token"` holds one value for each sampled token, an array [C, *shape] in `Turn.columns`; -1 in `shape` is
-    any length. `fill` stands where nobody wrote. A column that is not `stored` lives for one update only.
+    `per = "token"` holds one value for each sampled token, an array [C, *shape] in `Turn.columns`; one -1 in `shape` is
+    any length. `fill` stands where nobody wrote; None is nothing written. A column that is not `stored` lives for one
+    update only.
     """
 
     name: str
     dtype: ColumnType
-    per: Literal["token", "turn", "trajectory"]
+    per: Per
     shape: tuple[int, ...] = ()
     fill: float | str | None = 0
     stored: bool = True
@@ -33,27 +37,46 @@ class Column:
 
     def __post_init__(self) -> None:
         """Raises PluginError for a declaration that no table can hold."""
-        if not self.name.isidentifier():
+        if not str(self.name).isidentifier():
             raise PluginError(f"column {self.name!r}: a name is made of letters, digits and _, such as value")
-        if self.dtype not in (allowed := get_args(ColumnType)):
-            raise PluginError(f"column {self.name!r}: dtype = {self.dtype!r}; allowed are {', '.join(allowed)}")
-        if self.dtype in ("text", "json") and self.per == "token":
-            raise PluginError(f"column {self.name!r}: {self.dtype} is kept per turn or per trajectory, not per token")
+        if self.name in KINDS:
+            raise PluginError(f"column {self.name!r} has the name of a column that every table has; give it another")
+        for setting, allowed in (("dtype", ColumnType), ("per", Per)):
+            if (value := getattr(self, setting)) not in get_args(allowed):
+                hint = did_you_mean(str(value), get_args(allowed))
+                raise PluginError(f"column {self.name!r}: {setting} = {value!r}. {hint}")
+        if self.dtype in ("text", "json"):
+            if self.per == "token":
+                raise PluginError(
+                    f"column {self.name!r}: {self.dtype} is kept per turn or per trajectory, not per token"
+                )
+        elif not isinstance(self.fill, (int, float)):
+            raise PluginError(f"column {self.name!r}: fill = {self.fill!r}; a column of numbers is filled with one")
         if self.shape and self.per != "token":
             raise PluginError(f"column {self.name!r}: further axes are for columns per token; use json")
+        if list(self.shape).count(-1) > 1 or any(axis < -1 or axis == 0 for axis in self.shape):
+            raise PluginError(f"column {self.name!r}: shape = {self.shape}; give lengths, at most one of them -1")
 
-    def array(self, value: object, tokens: int, where: str) -> NDArray[np.generic]:
-        """A value per token as an array [C, *shape]. Raises DataError where it does not fit."""
-        array = np.asarray(value, self.dtype)
-        fits = len(array.shape) == 1 + len(self.shape) and all(
-            axis in (-1, length) for axis, length in zip(self.shape, array.shape[1:], strict=False)
-        )
-        if array.shape[:1] != (tokens,) or not fits:
+    def checked(self, value: object, tokens: int, where: str) -> object:
+        """What was written as it is kept: an array [C, *shape] per token, else a number, a text, anything for JSON.
+
+        Raises DataError where it does not fit.
+        """
+        if self.dtype == "json" or (self.dtype == "text" and isinstance(value, str)):
+            return value
+        wanted: tuple[int, ...] = (tokens, *self.shape) if self.per == "token" else ()
+        try:
+            if self.dtype == "text":
+                raise ValueError(f"{value!r} is not a text")
+            array = exact(value, self.dtype)
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"column {self.name!r} of {where} takes {self.dtype}: {error}") from None
+        if array.ndim != len(wanted) or any(axis not in (-1, n) for axis, n in zip(wanted, array.shape, strict=True)):
             raise DataError(
                 f"column {self.name!r} of {where} has the shape {list(array.shape)} for {tokens} sampled tokens; "
-                f"it takes [{tokens}{''.join(f', {n if n >= 0 else chr(107)}' for n in self.shape)}]"
+                f"it takes [{', '.join('k' if axis < 0 else str(axis) for axis in wanted)}]"
             )
-        return array
+        return array if self.per == "token" else array.item()
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -88,28 +111,30 @@ def check_columns(trajectories: Iterable[Trajectory], columns: Mapping[str, Colu
             )
 
 
-def token_column(column: Column, turns: Sequence[tuple[Turn, slice]], length: int, where: str) -> NDArray[np.generic]:
-    """[length, …]: a column of some turns, each over the slice of its tokens; `fill` elsewhere.
+def token_column(
+    column: Column, trajectory: Trajectory, turns: Sequence[tuple[Turn, slice]], length: int
+) -> NDArray[np.generic] | None:
+    """[length, …]: a column over the tokens of some turns, each at its slice; `fill` elsewhere. None if nobody wrote it.
 
-    A value per turn stands at each of its tokens. Raises DataError where shapes disagree.
+    A value per turn, or per trajectory, stands at each token of it. Raises DataError where shapes disagree, and for a
+    column that holds no numbers.
     """
+    where = f"trajectory {trajectory.id}"
     parts: list[tuple[slice, NDArray[np.generic]]] = []
-    axes: tuple[int, ...] = ()
     for turn, span in turns:
-        if column.name not in turn.columns:
+        written = (trajectory if column.per == "trajectory" else turn).columns.get(column.name)
+        if written is None:
             continue
-        value = turn.columns[column.name]
-        count = span.stop - span.start
-        array = (
-            column.array(value, count, where)
-            if column.per == "token"
-            else np.full(count, value, np.dtype(column.dtype))
-        )
-        if parts and array.shape[1:] != axes:
-            raise DataError(f"column {column.name!r} of {where} has {axes} values per token, and {array.shape[1:]}")
+        if column.dtype in ("text", "json"):
+            raise DataError(f"column {column.name!r} of {where} holds {column.dtype}, which no token can carry")
+        array = np.asarray(column.checked(written, span.stop - span.start, where), column.dtype)
+        if parts and array.shape[1:] != parts[0][1].shape[1:]:
+            axes = [values.shape[1:] for values in (parts[0][1], array)]
+            raise DataError(f"column {column.name!r} of {where} has {axes[0]} values per token, and {axes[1]}")
         parts.append((span, array))
-        axes = array.shape[1:]
-    spread = np.full((length, *axes), column.fill, np.dtype(column.dtype))
+    if not parts:
+        return None
+    spread = np.full((length, *parts[0][1].shape[1:]), column.fill, np.dtype(column.dtype))
     for span, array in parts:
         spread[span] = array
     return spread

@@ -10,50 +10,51 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from agentrl.data.durable import Fingerprint, fingerprint
-from agentrl.data.jsontext import to_json
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentrl.data.durable import Fingerprint
 from agentrl.data.reader import read_advantages, read_trajectories
 from agentrl.data.types import Advantage, Trajectory
 from agentrl.errors import RecordError
 
-SCHEMA_VERSION = 1
 
-_KEYS = {"schema_version", "update", "stage", "committed_at", "has_checkpoint", "files"}
+class Commit(BaseModel):
+    """One committed update of a run; all but `folder` is in `commit.json`."""
 
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One committed update of a run."""
-
-    update: int
+    schema_version: Literal[1] = 1
+    update: int = Field(ge=0)
     stage: str
-    folder: Path
     committed_at: str
     """Time in UTC, ISO 8601."""
     has_checkpoint: bool
-    files: Mapping[str, Fingerprint]
+    files: dict[str, Fingerprint]
     """Of every other file, by its path inside `folder`."""
+    folder: Path = Field(exclude=True)
 
     @classmethod
     def read(cls, folder: Path) -> Commit:
         """Raises RecordError where `commit.json` is missing or damaged; looks at no other file."""
-        data = read_json(folder / "commit.json")
-        if not isinstance(data, dict) or set(data) != _KEYS or folder.name != folder_name(data["update"]):
-            raise RecordError(f"{folder / 'commit.json'} is damaged: it is not the record of this update")
-        if data.pop("schema_version") != SCHEMA_VERSION:
+        path = folder / "commit.json"
+        try:
+            commit = cls.model_validate_json(json.dumps(read_json(path) | {"folder": str(folder)}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
             raise RecordError(
-                f"{folder} was written by another version of agentrl, which manifest.json names: use that"
-            )
-        return cls(folder=folder, **data)
+                f"{path} is damaged, or of another version, which manifest.json names ({place}: {first['msg']})"
+            ) from None
+        if folder.name != f"{commit.update:06d}" or not {"metrics.json", "state.json"} <= commit.files.keys():
+            raise RecordError(f"{path} is damaged: it is not the record of this update")
+        return commit
 
     def write(self, path: Path) -> None:
         """Write `commit.json`, which `read` takes."""
-        data = {name: getattr(self, name) for name in _KEYS if name != "schema_version"}
-        path.write_text(json.dumps({"schema_version": SCHEMA_VERSION} | data, indent=1, sort_keys=True))
+        path.write_text(self.model_dump_json(indent=1))
 
     @property
     def checkpoint(self) -> Path:
@@ -66,12 +67,11 @@ class Commit:
     def metrics(self) -> dict[str, float]:
         """As committed; what was not finite is NaN."""
         metrics = read_json(self.folder / "metrics.json")
-        return {name: math.nan if value is None else value for name, value in metrics.items()}
+        return {name: value if isinstance(value, (int, float)) else math.nan for name, value in metrics.items()}
 
     @property
     def state(self) -> dict[str, object]:
-        state: dict[str, object] = read_json(self.folder / "state.json")
-        return state
+        return read_json(self.folder / "state.json")
 
     def trajectories(self) -> list[Trajectory]:
         return read_trajectories(self.folder / "trajectories.parquet")
@@ -82,44 +82,36 @@ class Commit:
 
     def damage(self, *, but: str = "") -> str:
         """What is wrong with the first file that is not what was committed (leaving out `but`); empty if all are well."""
-        for name, committed in self.files.items():
+        for name in self.files.keys() - {but}:
             path = self.folder / name
-            if name == but:
-                continue
             try:
-                found = fingerprint(path)
+                now = Fingerprint.of(path)
             except OSError as error:
                 return f"{path} cannot be read ({error.strerror})"
-            if found["bytes"] != committed["bytes"]:
-                return f"{path} has {found['bytes']} bytes, {committed['bytes']} were committed"
-            if found["sha256"] != committed["sha256"]:
-                return f"{path} has another content than was committed (its checksum differs)"
+            if now != self.files[name]:
+                return f"{path} is not what was committed ({now.bytes} bytes, {self.files[name].bytes} then)"
         return ""
 
 
-def folder_name(update: int) -> str:
-    """Name of the folder of an update; sorted by name, updates are in order."""
-    return f"{update:06d}" if isinstance(update, int) else str(update)
-
-
-def read_json(path: Path) -> Any:
-    """Raises RecordError where the file is missing or is not JSON."""
+def read_json(path: Path) -> dict[str, object]:
+    """A JSON object. Raises RecordError where the file is missing or holds none."""
     try:
-        return json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise RecordError(f"{path} is damaged: {error}") from error
-
-
-def metrics_json(metrics: Mapping[str, float]) -> str:
-    """One line of JSON; JSON has no NaN and no infinity, both become null."""
-    return to_json({name: float(value) for name, value in metrics.items()})
+    if not isinstance(value, dict):
+        raise RecordError(f"{path} is damaged: it holds no JSON object")
+    return value
 
 
 def state_json(state: Mapping[str, object]) -> str:
     """JSON that reads back as exactly the same state. Raises RecordError naming the first value that would not."""
-    _refuse_lossy(dict(state), "state")
+    try:
+        _refuse_lossy(dict(state), "state")
+    except RecursionError:
+        raise RecordError("state holds something that contains itself; the state of a part is plain data") from None
     return json.dumps(state)
 
 

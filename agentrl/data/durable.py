@@ -9,23 +9,24 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 from agentrl.errors import RecordError
 
 
-class Fingerprint(TypedDict):
+@dataclass(frozen=True)
+class Fingerprint:
     """What a file must still be."""
 
     bytes: int
     sha256: str
 
-
-def fingerprint(path: Path) -> Fingerprint:
-    """Size and checksum of a file as it is now."""
-    with path.open("rb") as file:
-        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    @classmethod
+    def of(cls, path: Path) -> Fingerprint:
+        """Size and checksum of a file as it is now."""
+        with path.open("rb") as file:
+            return cls(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def sync_tree(folder: Path) -> None:

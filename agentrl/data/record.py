@@ -16,6 +16,7 @@ its final name is complete, and the next `recover` throws the rest away.
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import logging
 import os
@@ -23,15 +24,15 @@ import platform
 import shutil
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
 import tomli_w
 
 from agentrl.data.columns import COLUMNS, Column
-from agentrl.data.commit import Commit, folder_name, metrics_json, read_json, state_json
-from agentrl.data.durable import FolderLock, explained, fingerprint, move, sync, sync_tree
+from agentrl.data.commit import Commit, read_json, state_json
+from agentrl.data.durable import Fingerprint, FolderLock, explained, move, sync, sync_tree
 from agentrl.data.jsontext import to_json
 from agentrl.data.table import write_trajectories
 from agentrl.data.types import Advantage, Trajectory
@@ -46,18 +47,10 @@ def manifest_of(seed: int) -> dict[str, object]:
     """What a run must say about where it was made: time, seed, platform, versions of Python and of what it stands on."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {
-        "created": created,
-        "seed": seed,
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "versions": versions,
-    }
+    place = {"platform": platform.platform(), "cpus": os.cpu_count()}
+    return {"created": _now(), "seed": seed, **place, "versions": versions}
 
 
 def model_place(name: str) -> str:
@@ -161,23 +154,29 @@ class Run:
         `advantages`: one entry per trajectory, None for one without credit. `write_checkpoint` fills a folder.
         Raises RecordError for a full disk and whatever else hinders writing, and for an update that is there already.
         """
-        target = self._updates / folder_name(update)
+        target = self._updates / f"{update:06d}"
         if target.exists():
             raise RecordError(f"update {update} is committed in {target} already; updates are never overwritten")
         state_text = state_json(state)
         with self.draft(f"committing update {update}") as draft:
             write_trajectories(draft / "trajectories.parquet", trajectories, advantages, update=update, columns=columns)
-            (draft / "metrics.json").write_text(metrics_json(metrics))
+            (draft / "metrics.json").write_text(to_json({name: float(value) for name, value in metrics.items()}))
             (draft / "state.json").write_text(state_text)
             if write_checkpoint is not None:
                 (draft / "checkpoint").mkdir()
                 write_checkpoint(draft / "checkpoint")
-            files = {str(path.relative_to(draft)): fingerprint(path) for path in _files(draft)}
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            Commit(update, stage, draft, now, write_checkpoint is not None, files).write(draft / "commit.json")
+            paths = sorted(path for path in draft.rglob("*") if path.is_file())
+            commit = Commit(
+                update=update,
+                stage=stage,
+                folder=target,
+                committed_at=_now(),
+                has_checkpoint=write_checkpoint is not None,
+                files={str(path.relative_to(draft)): Fingerprint.of(path) for path in paths},
+            )
+            commit.write(draft / "commit.json")
             sync_tree(draft)
             move(draft, target)
-        commit = Commit.read(target)
         with explained("appending to metrics.jsonl"), (self.folder / "metrics.jsonl").open("a") as file:
             file.write(_metrics_line(commit))
         return commit
@@ -222,7 +221,6 @@ class Run:
             )
             for folder in reversed(newer):
                 move(folder, aside / folder.name)
-        shutil.rmtree(self._drafts, ignore_errors=True)
 
     def _tidy(self) -> None:
         """Finish a pruning that was cut short, and derive metrics.jsonl anew."""
@@ -238,17 +236,18 @@ class Run:
         """Delete the checkpoints (not the trajectories) of all updates but these and the newest. Raises RecordError."""
         for commit in [commit for commit in self.commits() if commit.has_checkpoint][:-1]:
             if commit.update not in keep:
-                self._drop(commit, "checkpoint", has_checkpoint=False)
+                self._drop(commit, "checkpoint")
 
     def prune_trajectories(self, keep: int) -> None:
         """Delete the tables of trajectories of all but the newest `keep` updates. Raises RecordError."""
         for commit in self.commits()[:-keep]:
             if "trajectories.parquet" in commit.files:
-                self._drop(commit, "trajectories.parquet", has_checkpoint=commit.has_checkpoint)
+                self._drop(commit, "trajectories.parquet")
 
-    def _drop(self, commit: Commit, name: str, *, has_checkpoint: bool) -> None:
+    def _drop(self, commit: Commit, name: str) -> None:
         files = {path: value for path, value in commit.files.items() if path.split("/")[0] != name}
-        without = Commit(commit.update, commit.stage, commit.folder, commit.committed_at, has_checkpoint, files)
+        still = commit.has_checkpoint and name != "checkpoint"
+        without = commit.model_copy(update={"files": files, "has_checkpoint": still})
         with self.draft(f"pruning update {commit.update}") as draft:
             without.write(draft / "commit.json")
             sync(draft / "commit.json")
@@ -262,22 +261,16 @@ class Run:
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write a small file, whole or not at all, in place of one of that name. Raises RecordError."""
-        target = self._target(name)
-        with self.draft(f"writing {target}") as draft:
-            (draft / "file").write_bytes(data)
-            sync(draft / "file")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            move(draft / "file", target)
-        return target
+        return self.write_folder(name, lambda path: path.write_bytes(data))
 
     def write_folder(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Let `write` fill a new folder, which then takes the place of one of that name. Raises RecordError."""
+        """Let `write` make a new folder or file, which then takes the place of one of that name. Raises RecordError."""
         target = self._target(name)
         with self.draft(f"writing {target}") as draft:
             write(draft / "new")
             sync_tree(draft / "new")
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
+            if target.is_dir():  # a file is replaced in one step
                 move(target, draft / "old")
             move(draft / "new", target)
         return target
@@ -294,9 +287,7 @@ class Run:
                 yield draft
         except AgentRLError:
             raise
-        except (
-            Exception
-        ) as error:  # writers are plugins: safetensors and torch have errors of their own for a full disk
+        except Exception as error:  # writers are plugins: safetensors and torch have errors of their own for full disks
             raise RecordError(f"{doing} in {self.folder} failed: {type(error).__name__}: {error}") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -309,30 +300,25 @@ class Run:
 
     def _update_folders(self) -> list[Path]:
         with explained(f"reading {self._updates}"):
-            return sorted(
-                (path for path in self._updates.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)
-            )
+            return sorted((p for p in self._updates.iterdir() if p.name.isdecimal()), key=lambda path: int(path.name))
 
 
 def _claim(parent: Path, name: str) -> Path:
     """Make the first of `name`, `name-2`, `name-3` … that does not exist; two processes never get the same one."""
-    number = 1
-    while True:
+    for number in itertools.count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
+        with suppress(FileExistsError):
             folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
             return folder
+    raise AssertionError
 
 
 def _pretty(data: object) -> str:
     return json.dumps(json.loads(to_json(data)), indent=2) + "\n"
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _metrics_line(commit: Commit) -> str:

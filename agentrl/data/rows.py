@@ -43,9 +43,8 @@ def relation(before: Completion | None, prompt_ids: Ids) -> tuple[Relation, int]
         return "append", end  # the usual case: twice as fast as the search below
     sequence = np.concatenate((before.prompt_ids, before.ids))
     length = min(len(sequence), len(prompt_ids))
-    differs = sequence[:length] != prompt_ids[:length]
-    first = int(differs.argmax()) if length else 0
-    kept = first if length and differs[first] else length
+    same = sequence[:length] == prompt_ids[:length]
+    kept = length if same.all() else int(same.argmin())
     return ("append" if kept == end else "new"), kept
 
 
@@ -59,8 +58,8 @@ def training_rows(
     """The rows of all trajectories, in order. `advantages`: per trajectory [T], or T arrays [C] (one per token).
 
     Turns of speakers that are not trained, inherited turns and tokens under `mask` are context. Of `columns`, those
-    that a row's turns carry are spread over its tokens. Raises DataError where lengths disagree or an advantage is
-    not finite: nothing is padded over.
+    that were written are spread over the tokens. Raises DataError where lengths disagree or an advantage is not
+    finite: nothing is padded over.
     """
     if len(trajectories) != len(advantages):
         raise DataError(
@@ -72,15 +71,40 @@ def training_rows(
             raise DataError(
                 f"trajectory {trajectory.id} ended with {trajectory.outcome.value}: failed trajectories are never trained on"
             )
-        if len(credit) != len(trajectory.turns):
-            raise DataError(
-                f"trajectory {trajectory.id} has {len(trajectory.turns)} turns but {len(credit)} advantages"
-            )
+        checked = checked_advantage(trajectory, credit)
         for turns in _chains(trajectory, speakers):
-            row = _row(turns, credit, trajectory, position, columns)
+            row = _row(turns, checked, trajectory, position, columns)
             if row.sampled.any():
                 rows.append(row)
     return rows
+
+
+def checked_advantage(trajectory: Trajectory, values: Advantage) -> Advantage:
+    """The advantages of a trajectory in one of the two forms that the type has; a number among arrays is for every token.
+
+    Raises DataError where lengths disagree, and for what is not a finite number.
+    """
+    turns = trajectory.turns
+    where = f"of trajectory {trajectory.id}"
+    if len(values) != len(turns):
+        raise DataError(f"{trajectory.id} has {len(turns)} turns but {len(values)} advantages")
+    try:
+        if isinstance(values, np.ndarray) or all(np.ndim(value) == 0 for value in values):
+            per_turn: Floats = np.asarray(values, np.float64)
+            if per_turn.ndim == 1 and not np.isfinite(per_turn).all():
+                raise DataError(f"advantages {where} are {per_turn.tolist()}, which is not finite")
+            if per_turn.ndim == 1:
+                return per_turn
+        per_token = [np.asarray(value, np.float64) for value in values]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"advantages {where} are numbers: {error}") from None
+    counts = [len(turn.completion.ids) for turn in turns]
+    for index, (value, count) in enumerate(zip(per_token, counts, strict=True)):
+        if value.shape not in ((), (count,)):
+            raise DataError(f"turn {index} {where} has {count} tokens but advantages of shape {list(value.shape)}")
+        if not np.isfinite(value).all():
+            raise DataError(f"the advantages of turn {index} {where} are not finite")
+    return [np.broadcast_to(value, (count,)) for value, count in zip(per_token, counts, strict=True)]
 
 
 def _chains(trajectory: Trajectory, speakers: Collection[str]) -> Iterator[list[tuple[int, Turn]]]:
@@ -90,16 +114,13 @@ def _chains(trajectory: Trajectory, speakers: Collection[str]) -> Iterator[list[
         turn = trajectory.turns[index]
         if turn.agent not in speakers:
             continue
+        chain = open_turns.get(turn.agent)
         if not len(turn.completion.ids):
-            if turn.relation != "append" and turn.agent in open_turns:
+            if turn.relation != "append" and chain is not None:
                 yield open_turns.pop(turn.agent)  # what comes next may append to this prompt, not to the one before
             continue
-        chain = open_turns.get(turn.agent)
-        if (
-            chain is not None
-            and turn.relation == "append"
-            and turn.completion.sampling == chain[-1][1].completion.sampling
-        ):
+        alike = chain is not None and turn.completion.sampling == chain[-1][1].completion.sampling
+        if chain is not None and alike and turn.relation == "append":
             chain.append((index, turn))
             continue
         if chain is not None:
@@ -116,7 +137,7 @@ def _row(
     columns: Collection[Column],
 ) -> Row:
     last = turns[-1][1].completion
-    ids = np.concatenate([last.prompt_ids, last.ids]).astype(np.int32)
+    ids = np.concatenate([last.prompt_ids, last.ids])
     sampled = np.zeros(len(ids), np.bool_)
     logprobs, spread = np.zeros(len(ids), np.float32), np.zeros(len(ids), np.float32)
     turn_of = np.full(len(ids), -1, np.int32)
@@ -131,39 +152,16 @@ def _row(
             )
         sampled[span] = True
         logprobs[span] = completion.logprobs
-        spread[span] = _per_token(credit[index], len(completion.ids), trajectory, index)
+        spread[span] = credit[index]
         turn_of[span] = index
         spans.append((turn, span))
-    _take_out_masked(spans, sampled, logprobs, spread, turn_of, trajectory.id)
-    extra = {
-        column.name: token_column(column, spans, len(ids), f"trajectory {trajectory.id}")
-        for column in columns
-        if any(column.name in turn.columns for turn, _ in spans)
-    }
-    return Row(
-        ids, sampled, logprobs, spread, turn_of, position, trajectory.group, last.sampling, extra, turns[0][1].agent
-    )
-
-
-def _take_out_masked(
-    spans: Sequence[tuple[Turn, slice]],
-    sampled: NDArray[np.bool_],
-    logprobs: Logprobs,
-    advantages: Logprobs,
-    turn_of: Ids,
-    where: str,
-) -> None:
-    if not any("mask" in turn.columns for turn, _ in spans):
-        return
-    masked = token_column(COLUMNS["mask"], spans, len(sampled), f"trajectory {where}").astype(np.bool_)
-    sampled &= ~masked
-    for values, nothing in ((logprobs, 0), (advantages, 0), (turn_of, -1)):
-        values[masked] = nothing
-
-
-def _per_token(value: float | Floats, tokens: int, trajectory: Trajectory, index: int) -> Floats | float:
-    if np.ndim(value) and np.size(value) != tokens:
-        raise DataError(f"turn {index} of {trajectory.id} has {tokens} tokens but {np.size(value)} advantages")
-    if not np.isfinite(value).all():
-        raise DataError(f"the advantage of turn {index} of {trajectory.id} is {value}, which is not finite")
-    return value
+    masked = token_column(COLUMNS["mask"], trajectory, spans, len(ids))
+    if masked is not None:
+        masked = masked.astype(np.bool_)
+        sampled &= ~masked
+        logprobs[masked] = spread[masked] = 0
+        turn_of[masked] = -1
+    spread_columns = {column.name: token_column(column, trajectory, spans, len(ids)) for column in columns}
+    carried = {name: values for name, values in spread_columns.items() if values is not None}
+    agent = turns[0][1].agent
+    return Row(ids, sampled, logprobs, spread, turn_of, position, trajectory.group, last.sampling, carried, agent)

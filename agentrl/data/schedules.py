@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
 from agentrl.errors import ConfigError, did_you_mean
 
@@ -86,24 +86,18 @@ def _read(value: object, numbers: Callable[[object], list[float]]) -> Scheduled[
         return value
     if not isinstance(value, Mapping):
         return Scheduled(*numbers([value]))
-    kind = value.get("schedule")
+    kind, size = value.get("schedule"), len(value) - 1
     if kind not in tuple(EXAMPLES):  # what is no word has perhaps no hash
         raise ValueError(f"schedule = {kind!r}. {did_you_mean(str(kind), EXAMPLES)}")
+    reason = ""
     try:
-        if kind in ("linear", "cosine"):
-            first, last, over = _only(value, "from", "to", "over")
-            return Scheduled(*numbers([first, last]), at=(0, over), shape=kind)
-        if kind == "constant":
-            return Scheduled(*numbers(_only(value, "value")))
-        at, values = _only(value, "at", "values")
-        return Scheduled(*numbers(list(values)), at=tuple(at))
-    except (ConfigError, KeyError, TypeError) as error:
-        reason = f"{error}; " if isinstance(error, ConfigError) else ""
-        raise ValueError(f"{reason}write it as {EXAMPLES[kind]}") from None
-
-
-def _only(table: Mapping[str, object], *keys: str) -> list[Any]:
-    """The values of these keys. Raises KeyError for one that is missing or one too many."""
-    if table.keys() != {"schedule", *keys}:
-        raise KeyError
-    return [table[key] for key in keys]
+        match value:
+            case {"value": only} if kind == "constant" and size == 1:
+                return Scheduled(*numbers([only]))
+            case {"from": first, "to": last, "over": over} if kind in ("linear", "cosine") and size == 3:
+                return Scheduled(*numbers([first, last]), at=(0, over), shape=kind)
+            case {"at": [*at], "values": [*values]} if kind == "steps" and size == 2:
+                return Scheduled(*numbers(values), at=tuple(at))
+    except ConfigError as error:
+        reason = f"{error}; "
+    raise ValueError(f"{reason}write it as {EXAMPLES[kind]}")

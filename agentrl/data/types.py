@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from agentrl.data.arrays import exact
 from agentrl.errors import DataError
 
 Ids: TypeAlias = NDArray[np.int32]
@@ -84,18 +85,36 @@ class Completion:
     thought: str | None = None
 
     def __post_init__(self) -> None:
+        """Arrays of the types above. Raises DataError for what is none, and where they disagree in length."""
+        whole = (
+            ("prompt_ids", self.prompt_ids, _INT),
+            ("ids", self.ids, _INT),
+            ("logprobs", self.logprobs, _FLOAT),
+            ("versions", self.versions, _INT),
+            ("entropy", self.entropy, _FLOAT),
+            ("square", self.square, _FLOAT),
+        )
+        for name, values, dtype in whole:
+            if type(values) is not np.ndarray or values.dtype is not dtype or values.ndim != 1:
+                self._convert(name, values, dtype)
         count = len(self.ids)
-        if not count == len(self.logprobs) == len(self.versions) or not _fits(count, self.entropy, self.square):
-            lengths = {
-                name: len(values)
-                for name in ("ids", "logprobs", "versions", "entropy", "square")
-                if (values := getattr(self, name)) is not None
-            }
+        if any(values is not None and len(values) != count for _, values, _ in whole[1:]):
+            lengths = {name: len(values) for name, values, _ in whole[1:] if values is not None}
             raise DataError(f"arrays of one completion disagree in length: {lengths}; each needs one value per token")
 
+    def _convert(self, name: str, values: object, dtype: np.dtype[np.int32] | np.dtype[np.float32]) -> None:
+        if values is None and name in ("entropy", "square"):
+            return
+        try:
+            array = exact(values, dtype)
+            if array.ndim != 1:
+                raise ValueError(f"the shape is {list(array.shape)}")
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"{name} of a completion is a list of {dtype}: {error}") from None
+        object.__setattr__(self, name, array)
 
-def _fits(count: int, *arrays: Logprobs | None) -> bool:
-    return all(array is None or len(array) == count for array in arrays)
+
+_INT, _FLOAT = np.dtype(np.int32), np.dtype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,36 +284,23 @@ class Trajectory:
                 inherited += position < self.inherited
             elif turns and (turn.reward or turn.rewards or turn.info.get("success") is not None):
                 turns[-1] = _joined(turns[-1], turn)
-        return replaced(self, turns=tuple(turns), inherited=inherited)
+        return replace(self, turns=tuple(turns), inherited=inherited)
 
 
 def _paid(turn: Turn, speaker: str) -> Turn:
     """A turn with what it paid to one speaker. Raises DataError for something that is no number by speaker."""
-    import dataclasses
-
     paid = turn.info["rewards_by"]
     reward = paid.get(speaker, 0.0) if isinstance(paid, Mapping) else None
     if not isinstance(reward, (int, float)):
         raise DataError(f"info['rewards_by'] is {paid!r}; it is a mapping, speaker → number")
-    return dataclasses.replace(turn, reward=float(reward), rewards={"paid": float(reward)})
+    return replace(turn, reward=float(reward), rewards={"paid": float(reward)})
 
 
 def _joined(own: Turn, other: Turn) -> Turn:
     """A speaker's turn with the reward, its parts and the success that somebody else's turn brought."""
-    import dataclasses
-
-    parts = dict(own.rewards)
-    for name, value in other.rewards.items():
-        parts[name] = parts.get(name, 0.0) + value
+    parts = {name: own.rewards.get(name, 0.0) + other.rewards.get(name, 0.0) for name in (*own.rewards, *other.rewards)}
     info = {**own.info, **({"success": other.info["success"]} if "success" in other.info else {})}
-    return dataclasses.replace(own, reward=own.reward + other.reward, rewards=parts, info=info)
-
-
-def replaced(trajectory: Trajectory, **changes: object) -> Trajectory:
-    """A copy of a trajectory with other fields."""
-    import dataclasses
-
-    return dataclasses.replace(trajectory, **changes)  # type: ignore[arg-type]
+    return replace(own, reward=own.reward + other.reward, rewards=parts, info=info)
 
 
 def _words(value: object) -> Sequence[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from agentrl.data.types import Floats
 from agentrl.errors import DataError
@@ -32,7 +32,7 @@ class Interval:
         return {name: self.value, "low": self.low, "high": self.high, "tasks": self.n}
 
 
-def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
+def wilson(successes: float, n: int, *, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a success rate (J. Am. Stat. Assoc. 22, 1927), without continuity correction.
 
     With z = 1.96 and 8 of 10: the middle is (8 + z²/2) / (10 + z²) = 9.921 / 13.841 = 0.717, the half-width
@@ -46,10 +46,29 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
         raise DataError(f"{successes} successes of {n}: give a number from 0 to {n}")
     if n == 0:
         return Interval(math.nan, 0.0, 1.0, 0)
-    from scipy.stats import binomtest  # type: ignore[import-untyped]
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (successes + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * math.sqrt(successes * (n - successes) / n + z**2 / 4)
+    low, high = middle - half, middle + half  # at 0 and n one limit is the rate itself, but for rounding
+    return Interval(successes / n, low if successes else 0.0, high if successes < n else 1.0, n)
 
-    limits = binomtest(int(successes), n).proportion_ci(confidence, method="wilson")
-    return Interval(successes / n, float(limits.low), float(limits.high), n)
+
+def rate_interval(successes: Sequence[bool], tasks: Sequence[Hashable], *, confidence: float = 0.95) -> Interval:
+    """Interval of a success rate over tasks: Wilson's; where tasks occur several times, a bootstrap of whole tasks.
+
+    Tasks that all have the same rate (all of them always solved, say) show the bootstrap no spread, and it would give
+    limits that equal the rate. Then it is Wilson's interval for as many plays as there are tasks: the effective sample
+    size where the plays of a task are worth one, the most cautious design effect (Kish 1965). Wilson's interval with an
+    effective sample size is what Franco, Little, Louis and Slud (J. Surv. Stat. Methodol. 7, 2019, pp. 334-364)
+    recommend for rates near 0 and 1 in clustered samples.
+
+    >>> round(rate_interval([True] * 24, [0, 1, 2, 3, 4, 5, 6, 7] * 3).low, 3)  # not 1: 8 tasks were played
+    0.676
+    """
+    rates = _cluster_means(np.asarray(successes, np.float64), tasks)
+    if len(rates) == len(successes) or np.ptp(rates) == 0:
+        return wilson(float(rates.sum()), len(rates), confidence=confidence)
+    return mean_interval(successes, clusters=tasks, confidence=confidence)
 
 
 def mean_interval(
@@ -70,30 +89,21 @@ def mean_interval(
     2
     """
     means = _cluster_means(np.asarray(values, np.float64), clusters)
-    if len(means) == 0:
-        return Interval(math.nan, -math.inf, math.inf, 0)
+    count = len(means)
+    if count < 2:
+        return Interval(float(means[0]) if count else math.nan, -math.inf, math.inf, count)
     value = float(means.mean())
-    if len(means) == 1:
-        return Interval(value, -math.inf, math.inf, 1)
-    if np.ptp(means) == 0:
-        return Interval(value, value, value, len(means))
-    low, high = _bootstrap(means, confidence, resamples, seed)
-    return Interval(value, low, high, len(means))
+    low, high = _bootstrap(means, confidence, resamples, seed) if np.ptp(means) else (value, value)
+    return Interval(value, low, high, count)
 
 
-def paired_difference(
-    before: ArrayLike,
-    after: ArrayLike,
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    confidence: float = 0.95,
-    resamples: int = 9999,
-    seed: int = 0,
-) -> Interval:
+def paired_difference(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95) -> Interval:
     """Interval of mean(after) - mean(before), where entry i of both belongs to the same task.
 
-    Booleans, each task once: Newcombe's square-and-add interval for paired proportions (Stat. Med. 17, 1998,
-    pp. 2635-2650, method 10). Numbers, or tasks that occur several times: `mean_interval` of the differences.
+    Booleans (each task played once): Newcombe's square-and-add interval for paired proportions (Stat. Med. 17, 1998,
+    pp. 2635-2650, method 10). Numbers: `mean_interval` of the differences. Success rates (numbers from 0 to 1) whose
+    differences are all the same: square-and-add of two intervals from as many plays as there are tasks, without
+    correlation, which nothing would show (see `rate_interval`; Zou and Donner, Stat. Med. 27, 2008, pp. 1693-1702).
 
     By hand, 1 of 10 before and 5 of 10 after, the one among the five: Wilson's limits are 0.018 to 0.404 and 0.237 to
     0.763, the corrected correlation is 0, so 0.4 - √(0.263² + 0.304²) to 0.4 + √(0.263² + 0.082²).
@@ -105,38 +115,18 @@ def paired_difference(
     first, second = np.asarray(before), np.asarray(after)
     if first.shape != second.shape or first.ndim != 1:
         raise DataError(f"paired values of shapes {first.shape} and {second.shape}: give two lists of one length")
-    once = clusters is None or len(set(clusters)) == len(clusters)
-    if first.dtype == second.dtype == np.bool_ and once:
-        both, neither = int((first & second).sum()), int((~first & ~second).sum())
-        return _newcombe(both, int((first & ~second).sum()), int((~first & second).sum()), neither, confidence)
-    differences = second.astype(np.float64) - first.astype(np.float64)
-    return mean_interval(differences, clusters=clusters, confidence=confidence, resamples=resamples, seed=seed)
-
-
-def pass_hat_k(successes: Sequence[int], trials: Sequence[int], k: int) -> float:
-    """pass^k: the chance that k independent plays of a task all succeed, mean over tasks (Yao et al. 2024, τ-bench).
-
-    Unbiased for each task: C(successes, k) / C(trials, k). Raises DataError for a task with fewer than k trials.
-
-    >>> pass_hat_k([4, 2], [4, 4], k=2)  # (6/6 + 1/6) / 2
-    0.5833333333333334
-    """
-    if not trials or min(trials) < k:
-        raise DataError(f"pass^{k} needs at least {k} trials of every task, and a task; given were {list(trials)}")
-    chances = [math.comb(won, k) / math.comb(played, k) for won, played in zip(successes, trials, strict=True)]
-    return sum(chances) / len(chances)
-
-
-def _newcombe(both: int, only_before: int, only_after: int, neither: int, confidence: float) -> Interval:
-    n = both + only_before + only_after + neither
+    once = first.dtype == second.dtype == np.bool_
+    one, two = first.astype(np.float64), second.astype(np.float64)
+    rates = len(one) > 0 and min(one.min(), two.min()) >= 0 and max(one.max(), two.max()) <= 1
+    if not once and not (rates and np.ptp(two - one) == 0):
+        return mean_interval(two - one, confidence=confidence)
+    n = len(one)
     if n == 0:
         return Interval(math.nan, -1.0, 1.0, 0)
-    before = wilson(both + only_before, n, confidence=confidence)
-    after = wilson(both + only_after, n, confidence=confidence)
-    difference = (only_after - only_before) / n
-    phi = _correlation(both, only_before, only_after, neither)
-    down = _square_and_add(after.value - after.low, before.high - before.value, phi)
-    up = _square_and_add(after.high - after.value, before.value - before.low, phi)
+    old, new = (wilson(float(values.sum()), n, confidence=confidence) for values in (one, two))
+    difference, phi = new.value - old.value, _correlation(first, second) if once else 0.0
+    down = _square_and_add(new.value - new.low, old.high - old.value, phi)
+    up = _square_and_add(new.high - new.value, old.value - old.low, phi)
     return Interval(difference, difference - down, difference + up, n)
 
 
@@ -144,14 +134,15 @@ def _square_and_add(one: float, other: float, phi: float) -> float:
     return math.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
 
 
-def _correlation(both: int, only_before: int, only_after: int, neither: int) -> float:
+def _correlation(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:
     """Phi of the 2 by 2 table, with Newcombe's continuity correction of a positive one; 0 where a margin is empty."""
+    n = len(before)
+    (neither, only_after), (only_before, both) = np.histogram2d(before, after, bins=2, range=[[0, 1], [0, 1]])[0]
     margins = (both + only_before) * (both + only_after) * (neither + only_before) * (neither + only_after)
     if margins == 0:
         return 0.0
     product = both * neither - only_before * only_after
-    n = both + only_before + only_after + neither
-    return (max(product - n / 2, 0.0) if product > 0 else product) / math.sqrt(margins)
+    return float((max(product - n / 2, 0.0) if product > 0 else product) / math.sqrt(margins))
 
 
 def _cluster_means(values: Floats, clusters: Sequence[Hashable] | None) -> Floats:
@@ -165,10 +156,10 @@ def _cluster_means(values: Floats, clusters: Sequence[Hashable] | None) -> Float
 
 
 def _bootstrap(values: Floats, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    from scipy.stats import bootstrap
+    from scipy.stats import bootstrap  # type: ignore[import-untyped]
 
-    def limits(method: str) -> Any:
-        return bootstrap(
+    for method in ("BCa", "percentile"):  # the acceleration is undefined for a few odd samples
+        low, high = bootstrap(
             (values,),
             np.mean,
             confidence_level=confidence,
@@ -177,8 +168,6 @@ def _bootstrap(values: Floats, confidence: float, resamples: int, seed: int) -> 
             method=method,
             random_state=np.random.default_rng(seed),
         ).confidence_interval
-
-    interval = limits("BCa")
-    if not np.isfinite([interval.low, interval.high]).all():  # the acceleration is undefined for a few odd samples
-        interval = limits("percentile")
-    return float(interval.low), float(interval.high)
+        if np.isfinite([low, high]).all():
+            break
+    return float(low), float(high)

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Literal
+
+import pydantic
 
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import Task, Trajectory
 from agentrl.errors import DataError, PluginError
-from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, wilson
+from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, rate_interval
 from agentrl.parts.playing import Play as Request
 from agentrl.parts.playing import Player, Speakers
-
-SCHEMA_VERSION = 1
 
 
 async def evaluate(
@@ -77,9 +77,8 @@ class Evaluation:
 
     @cached_property
     def success(self) -> Interval:
-        """Success rate: Wilson's interval; where tasks were played several times, a bootstrap over tasks."""
-        won, tasks = [play.success for play in self.plays], [play.task for play in self.plays]
-        return wilson(sum(won), len(won)) if len(set(tasks)) == len(tasks) else mean_interval(won, clusters=tasks)
+        """Success rate, with `rate_interval`."""
+        return rate_interval([play.success for play in self.plays], [play.task for play in self.plays])
 
     @cached_property
     def mean_return(self) -> Interval:
@@ -99,31 +98,37 @@ class Evaluation:
         return self.success.summary() | ({"failures": self.failures} if self.failures else {})
 
     def to_json(self) -> dict[str, object]:
-        """Plain values from which `from_json` makes an equal Evaluation (without trajectories)."""
+        """Plain values; as a JSON text `from_json` makes an equal Evaluation of them (without trajectories)."""
         plays = [asdict(play) for play in self.plays]
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "summary": self.summary(),
-            "failed": dict(self.failed),
-            "plays": plays,
-        }
+        return {"schema_version": 1, "summary": self.summary(), "failed": dict(self.failed), "plays": plays}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Raises DataError where `to_json` did not make this."""
+    def from_json(cls, text: bytes) -> Evaluation:
+        """Raises DataError for a text that is not the JSON of `to_json`."""
         try:
-            if data["schema_version"] != SCHEMA_VERSION:
-                raise DataError(f"an evaluation of schema version {data['schema_version']}, not {SCHEMA_VERSION}")
-            return cls(tuple(Play(**play) for play in data["plays"]), dict(data["failed"]))
-        except (KeyError, TypeError) as error:
-            raise DataError(f"this is not a stored evaluation: {error}") from error
+            stored = _STORED.validate_json(text, strict=True)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise DataError(f"it is not a stored evaluation: {place or 'text'}: {first['msg']}") from None
+        return cls(stored.plays, stored.failed)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    schema_version: Literal[1]
+    failed: dict[str, int]
+    plays: tuple[Play, ...]
+
+
+_STORED = pydantic.TypeAdapter(_Stored)
 
 
 def compare(before: Evaluation, after: Evaluation) -> dict[str, float]:
     """The change in success rate, paired by task, as `success`, `low`, `high`, `tasks`.
 
-    Only tasks that count in both are compared. Tasks played once: Newcombe's paired score interval; several times: a
-    bootstrap over tasks of the differences of their success rates. Raises DataError where no task is in both.
+    Only tasks that count in both are compared: by success where each was played once, else by success rate (see
+    `paired_difference`). Raises DataError where no task is in both.
 
     >>> lost, won = Play("a", False, 0.0, 9, "turn_limit"), Play("a", True, 1.0, 3, "terminated")
     >>> compare(Evaluation((lost,)), Evaluation((won,)))["success"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from agentrl.data.columns import Column
 from agentrl.data.record import Run
 from agentrl.data.table import write_trajectories
+from agentrl.errors import DataError
 from agentrl.evaluation.protocol import Evaluation
 
 FINAL, DURING = "", "-during"
@@ -28,19 +29,20 @@ def keep_evaluation(run: Run, update: int, name: str, result: Evaluation, column
 
 def read_evaluation(run: Run, update: int, name: str = FINAL) -> Evaluation | None:
     """A stored evaluation, None where there is none. Raises DataError for a damaged one."""
-    for path in (
-        run.folder / f"evaluations/{update:06d}{name}" / FILE,
-        run.folder / f"evaluations/{update:06d}{name}.json",
-    ):
-        if path.exists():  # the second form is that of earlier versions
-            return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+    place = run.folder / f"evaluations/{update:06d}{name}"
+    for path in (place / FILE, place.with_suffix(".json")):  # the second form is that of earlier versions
+        if path.exists():
+            try:
+                return Evaluation.from_json(path.read_bytes())
+            except (DataError, OSError) as error:
+                raise DataError(f"{path} is damaged: {error}; delete it, and --resume plays it again") from error
     return None
 
 
 def best_update(run: Run, last: int) -> int:
     """The update with the highest success on the split that `during_split` names; the last one where none was played."""
     scores: dict[int, float] = {}
-    for path in run.folder.glob(f"evaluations/*{DURING}"):
+    for path in run.folder.glob(f"evaluations/{'[0-9]' * 6}{DURING}"):
         update = int(path.name.removesuffix(DURING))
         result = read_evaluation(run, update, DURING)
         if result is not None and result.plays:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from agentrl.data.types import AGENT, Batch, Draw, Group, Outcome, Task, Trajectory, replaced
+from agentrl.data.types import AGENT, Batch, Draw, Group, Outcome, Task, Trajectory
 from agentrl.parts.playing import Collector, Play, Player, Sampler, Speakers
 from agentrl.testing.compare import TIMES, written
 from agentrl.testing.report import CheckSkipped, Report, checks_of, finish, gate, require, run_checks
@@ -251,7 +251,7 @@ class _SlowPlayer:
     async def _attempts(self, speakers: Speakers, play: Play) -> list[Trajectory]:
         await asyncio.sleep(self._random.random() / 500)
         [played] = await self._inner.play(speakers, [play])
-        failed = replaced(
+        failed = dataclasses.replace(
             played,
             turns=(),
             inherited=0,
@@ -260,9 +260,9 @@ class _SlowPlayer:
             error="the world broke, as it was told to",
         )
         if self._fails == "all" or (self._fails == "some" and play.member == 0):
-            return [failed, replaced(failed, attempt=1)]
+            return [failed, dataclasses.replace(failed, attempt=1)]
         if self._fails == "some" and play.member % 2:
-            return [failed, replaced(played, attempt=1)]
+            return [failed, dataclasses.replace(played, attempt=1)]
         return [played]
 
 
@@ -273,7 +273,7 @@ def _draw(number: int = 12, *, copies: int = 0, seed: int = 5) -> Draw:
 def _groups() -> Iterator[Group]:
     """Whole groups, one without variance, one where some failed, one where all did, one of branches, an empty one."""
     trajectories = sample_trajectories()
-    failed = [replaced(t, outcome=Outcome.ENV_ERROR, turns=()) for t in trajectories[:6]]
+    failed = [dataclasses.replace(t, outcome=Outcome.ENV_ERROR, turns=()) for t in trajectories[:6]]
     yield Group("0", 0, tuple(trajectories[:6]))
     yield Group("1", 1, tuple(dataclasses.replace(t, group="1") for t in (*trajectories[6:9], *failed[3:])))
     yield Group("2", 2, tuple(failed))

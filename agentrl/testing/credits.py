@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from agentrl.data.columns import COLUMNS, Column, check_columns
-from agentrl.data.types import AGENT, Advantages, Batch, Group, Trajectory, replaced
+from agentrl.data.types import AGENT, Advantages, Batch, Group, Trajectory
 from agentrl.parts.learning import Credit, Credited, Shaper
 from agentrl.parts.live import checked_advantages
 from agentrl.testing.compare import flat, require_same, written
@@ -88,7 +88,7 @@ class _Kit:
             raise CheckSkipped(f"its scope is the {self._scope}")
         trajectories = sample_trajectories()
         alone = [t for t in trajectories if t.group == "g1"]
-        others = [replaced(t, group="copy") for t in trajectories if t.group == "g2"]
+        others = [dataclasses.replace(t, group="copy") for t in trajectories if t.group == "g2"]
         beside = [value for t, value in zip(trajectories, self._of(trajectories), strict=True) if t.group == "g1"]
         for company in (alone, [*alone, *others]):
             message = "trajectories of other groups change a group's advantages"
@@ -98,7 +98,7 @@ class _Kit:
         if self._scope == "group":
             raise CheckSkipped("its scope is the group")
         trajectories = sample_trajectories()
-        copies = [replaced(t, group=f"{t.group} again") for t in trajectories]
+        copies = [dataclasses.replace(t, group=f"{t.group} again") for t in trajectories]
         once, twice = self._of(trajectories), self._of([*trajectories, *copies])[: len(trajectories)]
         require_same(once, twice, "every trajectory of the update twice gives other advantages", tolerance=UNBIASED)
 
@@ -108,7 +108,7 @@ class _Kit:
 
     def equal_trajectories_get_equal_numbers(self) -> None:
         first = sample_trajectories()[0]
-        values = self._of([replaced(first, member=member) for member in range(4)])
+        values = self._of([dataclasses.replace(first, member=member) for member in range(4)])
         require(np.isfinite(flat(values)).all(), "where all trajectories are equal, an advantage is not finite")
         for value in values:
             require_same([value], values[:1], "equal trajectories of a group get different advantages")
@@ -195,8 +195,8 @@ class _CreditKit(_Kit):
             for trajectory, per_turn in zip(trajectories, values, strict=True):
                 for turn, value in zip(trajectory.turns, per_turn, strict=True):
                     turn.columns[name] = value
-                    if name in self._columns and self._columns[name].per == "token":
-                        self._columns[name].array(value, len(turn.completion.ids), "a turn")
+                    if name in self._columns and value is not None:
+                        self._columns[name].checked(value, len(turn.completion.ids), "a turn")
         check_columns(trajectories, self._columns, self._name)
         return ", ".join(result.columns)
 
@@ -251,7 +251,7 @@ def _own(values: Advantages, trajectories: Sequence[Trajectory]) -> np.ndarray[t
 
 def _scaled(trajectory: Trajectory, factor: float) -> Trajectory:
     turns = tuple(dataclasses.replace(turn, reward=factor * turn.reward) for turn in trajectory.turns)
-    return replaced(trajectory, turns=turns)
+    return dataclasses.replace(trajectory, turns=turns)
 
 
 def _repeated_trunks(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
@@ -259,14 +259,14 @@ def _repeated_trunks(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     made = []
     for t in trajectories:
         trunk = [turn for turn in t.turns[: t.inherited] for _ in range(2)]
-        made.append(replaced(t, turns=(*trunk, *t.turns[t.inherited :]), inherited=len(trunk)))
+        made.append(dataclasses.replace(t, turns=(*trunk, *t.turns[t.inherited :]), inherited=len(trunk)))
     return made
 
 
 def _renamed_trunks(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Every inherited turn at a place of its own, for credits whose numbers depend on how long a play was."""
     return [
-        replaced(
+        dataclasses.replace(
             t,
             turns=tuple(
                 dataclasses.replace(turn, anchor=f"{t.id} {position}") if position < t.inherited else turn

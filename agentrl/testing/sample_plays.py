@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from agentrl.data.seeds import seed_of
-from agentrl.data.types import AGENT, Batch, Completion, Group, Info, Task, Trajectory, Turn, groups, replaced
+from agentrl.data.types import AGENT, Batch, Completion, Group, Info, Task, Trajectory, Turn, groups
 from agentrl.errors import ConfigError, PolicyFault
 from agentrl.parts.playing import Dialogue, Play
 from agentrl.parts.weights import Model, Question, Scorer, Scores, Version, Weights
@@ -93,7 +93,7 @@ async def _scored(trajectory: Trajectory, model: Model) -> Trajectory:
     questions = [Question(turn.completion.prompt_ids, turn.completion.ids) for turn in trajectory.turns]
     scores = await model.score(questions)
     turns = tuple(_with(turn, score) for turn, score in zip(trajectory.turns, scores, strict=True))
-    return replaced(trajectory, turns=turns)
+    return dataclasses.replace(trajectory, turns=turns)
 
 
 def _with(turn: Turn, score: Scores) -> Turn:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from agentrl.data.columns import COLUMNS
-from agentrl.data.types import AGENT, Completion, Message, Outcome, Task, Trajectory, Turn, replaced
+from agentrl.data.types import AGENT, Completion, Message, Outcome, Task, Trajectory, Turn
 from agentrl.parts.injected import Columns, SavedCodec, Seed, Splits, Texts, Updates
 from agentrl.parts.playing import Player, Policy, Voice
 from agentrl.parts.run_file import PlayerSettings
@@ -182,7 +182,7 @@ def sample_branches(seed: int = 0) -> list[Trajectory]:
     roots = [_line(random, 4, member, reward=float(member % 2)) for member in range(4)]
     root = roots[0]
     branches = [
-        replaced(
+        dataclasses.replace(
             root,
             turns=(*root.turns[:2], *_line(random, 2, 0, reward=float(number)).turns),
             parent=f"{root.id}@1",
@@ -207,7 +207,7 @@ def with_spoken_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
             if position % 3 == 2:
                 turns.append(dataclasses.replace(spoken, kind="answer"))
             turns.append(turn)
-        made.append(replaced(trajectory, turns=tuple(turns)))
+        made.append(dataclasses.replace(trajectory, turns=tuple(turns)))
     return made
 
 
@@ -215,7 +215,9 @@ def with_two_speakers(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """The same turns, said by two speakers in turn."""
     names = (AGENT, GUEST)
     return [
-        replaced(t, turns=tuple(dataclasses.replace(turn, agent=names[i % 2]) for i, turn in enumerate(t.turns)))
+        dataclasses.replace(
+            t, turns=tuple(dataclasses.replace(turn, agent=names[i % 2]) for i, turn in enumerate(t.turns))
+        )
         for t in trajectories
     ]
 

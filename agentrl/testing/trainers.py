@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agentrl.data.types import AGENT, Advantages, Batch, Group, Outcome, Trajectory, replaced
+from agentrl.data.types import AGENT, Advantages, Batch, Group, Outcome, Trajectory
 from agentrl.errors import AgentRLError
 from agentrl.parts.learning import Trainer
 from agentrl.parts.weights import Model
@@ -101,7 +102,7 @@ class _TrainerKit:
         def batches(model: Model) -> Batch:
             plays = sample_plays(model)
             root = max(plays, key=lambda t: len(t.turns))
-            return as_batch([*plays, replaced(root, parent=f"{root.id}@0", inherited=1)])
+            return as_batch([*plays, dataclasses.replace(root, parent=f"{root.id}@0", inherited=1)])
 
         self._require_context(batches, lambda trajectory, position: position < trajectory.inherited)
 
@@ -123,7 +124,7 @@ class _TrainerKit:
     def failed_trajectories_are_never_trained(self) -> None:
         def batches(model: Model) -> Batch:
             first, *others = sample_batch(model).groups
-            failed = replaced(first.trajectories[0], outcome=Outcome.TIME_LIMIT, attempt=1, error="too slow")
+            failed = dataclasses.replace(first.trajectories[0], outcome=Outcome.TIME_LIMIT, attempt=1, error="too slow")
             return Batch(0, (Group(first.key, 0, (failed, *first.trajectories)), *others))
 
         same = self._trained(batches).digest == self._trained().digest

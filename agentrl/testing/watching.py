@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-import numpy as np
-
 from agentrl.data.columns import COLUMNS, Column, check_columns
 from agentrl.data.types import Completion, Outcome, Task, Trajectory, Turn
 from agentrl.parts.learning import Judge, Logger
@@ -150,18 +148,12 @@ class _JudgeKit:
     def _require_fitting(self, columns: Mapping[str, object], tokens: int) -> None:
         for name, value in columns.items():
             column = self._columns.get(name)
-            if column is None:
-                continue  # it_writes_columns_that_are_declared says so
+            if column is None or value is None:
+                continue  # it_writes_columns_that_are_declared says so; None is nothing written
             if column.dtype == "json":
                 json.dumps(value)
-            elif column.dtype == "text":
-                require(isinstance(value, str), f"column {name!r} holds text, and was given {value!r}")
-            elif column.per == "token":
-                column.array(value, tokens, f"a turn of {tokens} tokens")
             else:
-                require(
-                    np.ndim(np.asarray(value, column.dtype)) == 0, f"column {name!r} holds one number, not {value!r}"
-                )
+                column.checked(value, tokens, f"a turn of {tokens} tokens")
 
     def _silence(self) -> float:
         """The longest time in which the event loop ran nothing else."""
