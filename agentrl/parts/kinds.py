@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
         Kind("credit", "register_credits", contracts.Credit, "advantages of turns", made=False, stage=True,
              kit=f"{_KITS}.credits:check_credit"),
         Kind("shaper", "register_shapers", contracts.Shaper, "rewrites advantages", made=False, many="shapers",
-             kit=f"{_KITS}.credits:check_shaper"),
+             kit=f"{_KITS}.shapers:check_shaper"),
         Kind("loss", "register_losses", contracts.Loss, "what is minimised", stage=True,
              kit=f"{_KITS}.losses:check_loss"),
         Kind("trainer", "register_trainers", contracts.Trainer, "changes the weights", stage=True,
