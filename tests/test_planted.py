@@ -61,7 +61,9 @@ def _sandbox(plant: ModuleType, name: str) -> Report:
 CHECKS: dict[str, Callable[[ModuleType, str], Report]] = {
     "environment": lambda plant, name: check_environment(plant.make, name=name, actions=300),
     "sandbox": _sandbox,
-    "model": lambda plant, name: check_model(plant.make, name=name, other=lambda: plant.make(1)),
+    "model": lambda plant, name: check_model(
+        plant.make, name=name, other=lambda: plant.make(1), saved=getattr(plant, "saved", None)
+    ),
     "policy": lambda plant, name: check_policy(plant.make, name=name, model=MODEL, other=OTHER),
     "judge": lambda plant, name: kit("judge")(plant.make, name=name, failing=getattr(plant, "failing", None)),
 }
@@ -130,10 +132,10 @@ def test_every_kind_has_three_planted_faults(kind: str) -> None:
 
 
 def _loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"planted_{path.parent.name}_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"planted.{path.parent.name}.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, module.__name__, module)  # what is pickled is found by its module
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # what is pickled is found by its module, elsewhere too
     spec.loader.exec_module(module)
     return module

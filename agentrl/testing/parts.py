@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 from agentrl.errors import ConfigError, did_you_mean
-from agentrl.parts.contracts import Codec, Model, Player, Policy, Scorer
+from agentrl.parts.contracts import Codec, Model, Player, Policy, SavedCodec, Scorer, Texts
 from agentrl.parts.host import Host, default_host
 from agentrl.parts.kinds import KINDS
 from agentrl.parts.registry import Entry, Spec
@@ -85,7 +86,7 @@ class _Bench:
             "credit": lambda: {"scope": scope, "columns": host.columns},
             "shaper": lambda: {"scope": scope},
             "policy": self._models,
-            "model": lambda: {"other": lambda: self._build({}, seed=1)},
+            "model": lambda: {"other": lambda: self._build({}, seed=1), "saved": self._saved()},
             "loss": lambda: {"columns": host.columns},
             "judge": lambda: {"columns": host.columns, "failing": self._failing(), "model": self._model},
         }
@@ -106,6 +107,12 @@ class _Bench:
         self._stack.callback(scope.stack.close)
         model: Model = scope.keep(self._host.build(self._parts[Model], scope))
         return model
+
+    def _saved(self) -> Callable[[Path], object] | None:
+        """Makes the model with the codec of a folder, in a world of other words, if it asks for a codec that was kept."""
+        if SavedCodec not in self._asks:
+            return None
+        return lambda folder: self._build({SavedCodec: SavedCodec(folder), Texts: Texts(("A word", "and another"))})
 
     def _failing(self) -> Callable[[], object] | None:
         """Makes the part with a service that is down, if it asks one."""

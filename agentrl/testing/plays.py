@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import gymnasium
@@ -17,6 +14,7 @@ import numpy as np
 from agentrl.data.types import Info
 from agentrl.parts.host import default_host
 from agentrl.parts.registry import Spec
+from agentrl.testing.elsewhere import in_another_process
 from agentrl.testing.report import CheckFailed, require
 from agentrl.testing.samples import sample_scope
 from agentrl.worlds.environment import Environment
@@ -84,12 +82,7 @@ def digest_elsewhere(spec: Spec, *, seed: int) -> str:
         "print(digest(transcript(world_maker(spec)(), seed=int(sys.argv[2]))))"
     )
     table = json.dumps({"name": spec.name, "settings": dict(spec.settings)})
-    run = subprocess.run(
-        [sys.executable, "-c", code, table, str(seed)],
-        capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "12345"}, check=False,
-    )  # fmt: skip
-    require(run.returncode == 0, f"the other process failed: {run.stderr.strip()[-300:]}")
-    return run.stdout.strip()
+    return in_another_process(code, table, str(seed))
 
 
 def first_difference(one: list[str], two: list[str]) -> str:
