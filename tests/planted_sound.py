@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from planted_support import History
 
-from agentrl import Advantages, Credited, Trajectory, groups
+from agentrl import Advantages, ContextOverflow, Credited, Message, Trajectory, Turn, groups
 
 
 def for_what_was_spoken(trajectories: Sequence[Trajectory]) -> Advantages:
@@ -105,3 +106,34 @@ def shorter_is_better(trajectories: Sequence[Trajectory], advantages: Advantages
 def signs(trajectories: Sequence[Trajectory], advantages: Advantages) -> Advantages:
     """A shaper: which way."""
     return [[np.sign(np.asarray(number, np.float64)) for number in a] for a in advantages]
+
+
+class Newest(History):
+    """A context that leaves out the oldest turns until its prompt fits, or says that nothing does."""
+
+    budget = 400
+
+    def shown(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:
+        for first in range(len(turns) + 1):
+            messages = super().shown(turns[first:], observation)
+            if self.count(messages) <= self.budget:
+                return messages
+        raise ContextOverflow(f"what is seen now takes more than {self.budget} tokens")
+
+
+class Letters(History):
+    """A context whose budget is of letters."""
+
+    budget = 10
+
+    def shown(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:
+        kept = [turn for turn in turns[-2:] if len(turn.action) < self.budget]
+        return super().shown(kept, observation)
+
+
+class SaysHowMuch(History):
+    """A context that says how long its prompt is, and shows all of it."""
+
+    def shown(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:
+        messages = super().shown(turns, observation)
+        return (Message("system", f"What follows has {self.count(messages)} tokens."), *messages)

@@ -14,6 +14,9 @@ from types import ModuleType
 
 import pytest
 from planted_sound import (
+    Letters,
+    Newest,
+    SaysHowMuch,
     Whitened,
     against_every_turn,
     against_the_same_place,
@@ -84,6 +87,9 @@ SOUND: tuple[tuple[str, Callable[..., object]], ...] = (
     ("context", History),
     ("context", Bounded),
     ("context", Summaries),
+    ("context", Newest),
+    ("context", Letters),
+    ("context", SaysHowMuch),
     ("dialect", Brackets),
     ("collector", Repeats),
     ("collector", Branches),

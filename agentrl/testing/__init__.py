@@ -1,7 +1,9 @@
 """Checks that we ship: every contract has one, and every installed plugin is put through it."""
 
 from agentrl.testing.collecting import check_collector, check_sampler
+from agentrl.testing.contexts import check_context
 from agentrl.testing.credits import check_credit
+from agentrl.testing.dialects import check_dialect
 from agentrl.testing.environment import check_environment
 from agentrl.testing.losses import check_loss
 from agentrl.testing.models import check_model
@@ -11,7 +13,6 @@ from agentrl.testing.report import CheckFailed, CheckSkipped, Report, Result, ga
 from agentrl.testing.shapers import check_shaper
 from agentrl.testing.trainers import check_trainer
 from agentrl.testing.watching import check_judge, check_logger
-from agentrl.testing.words import check_context, check_dialect
 
 __all__ = [
     "CheckFailed",

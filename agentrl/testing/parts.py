@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from agentrl.data.types import EMPTY
 from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts.contracts import Codec, Model, Player, Policy, SavedCodec, Scorer, Texts
 from agentrl.parts.host import Host, default_host
@@ -69,6 +71,9 @@ class _Bench:
         self._parts = {p.contract: _spec_of(p, spec.settings[name]) for name, p in given.items()}
         self._spec = Spec(spec.kind, spec.name, {k: v for k, v in spec.settings.items() if k not in given})
         self._asks = {p.contract for p in parameters.values()}
+        self._settings = {
+            p.name for p in parameters.values() if p.contract is None and p.annotation in (int, int | None)
+        }
         self._host, self._stack = host, stack
         self._fixed: dict[object, object] = {}
         self._model: Model | None = None
@@ -83,6 +88,7 @@ class _Bench:
         kind, host = self._spec.kind, self._host
         scope = host.registry(kind).entry(self._spec.name).scope
         of_kind: Mapping[str, Callable[[], dict[str, object]]] = {
+            "context": lambda: {"budgeted": self._budgeted()},
             "credit": lambda: {"scope": scope, "columns": host.columns},
             "shaper": lambda: {"scope": scope},
             "policy": self._models,
@@ -114,6 +120,12 @@ class _Bench:
             return None
         return lambda folder: self._build({SavedCodec: SavedCodec(folder), Texts: Texts(("A word", "and another"))})
 
+    def _budgeted(self) -> Callable[[int], object] | None:
+        """Makes the context with so many tokens to show, if that is a setting of it."""
+        if "budget" not in self._settings:
+            return None
+        return lambda tokens: self._build({}, settings={"budget": tokens})
+
     def _failing(self) -> Callable[[], object] | None:
         """Makes the part with a service that is down, if it asks one."""
         if not self._asks & {Policy, Scorer}:
@@ -121,7 +133,7 @@ class _Bench:
         down = Unreachable()
         return lambda: self._build({Policy: down, Scorer: down})
 
-    def _build(self, parts: Mapping[object, object], seed: int = 0) -> object:
+    def _build(self, parts: Mapping[object, object], seed: int = 0, settings: Mapping[str, object] = EMPTY) -> object:
         scope = sample_scope(seed=seed)
         self._stack.callback(scope.stack.close)
         for contract, spec in self._parts.items():
@@ -132,7 +144,8 @@ class _Bench:
             self._model = model
             parts = {Codec: model.codec, Scorer: model, **parts}
         try:
-            return scope.keep(self._host.build(self._spec, scope.within(parts)))
+            spec = dataclasses.replace(self._spec, settings={**self._spec.settings, **settings})
+            return scope.keep(self._host.build(spec, scope.within(parts)))
         except ConfigError as error:
             raise ConfigError(self._with_hint(str(error), parts)) from None
 
