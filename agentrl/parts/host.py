@@ -88,7 +88,8 @@ class Host:
         except ConfigError as error:
             # Only the entry point name of a broken plugin is known, so a match on the name is the best hint there is.
             blamed = [f"{plugin} ({reason})" for plugin, reason in self.broken.items() if name.split("/")[-1] in plugin]
-            raise ConfigError(f"{error}" + (f" Switched off: {'; '.join(blamed)}." if blamed else "")) from None
+            reason = f"there is no {kind} named {name!r}. Switched off: {'; '.join(blamed)}." if blamed else str(error)
+            raise ConfigError(reason) from None
 
     def build(self, spec: Spec, scope: Scope | None = None) -> Any:
         """Make a part from its spec; what its parameters ask for by type comes from `scope`.

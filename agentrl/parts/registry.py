@@ -58,9 +58,11 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             part = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a stranger's module may fail in any way
+            kind = "" if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: "
             raise PluginError(
-                f"{self.name!r} of plugin {self.plugin!r} is registered as {self.target!r}, which cannot be imported: {error}"
+                f"{self.name!r} of plugin {self.plugin!r} is registered as {self.target!r}, which cannot be imported: "
+                f"{kind}{error}"
             ) from error
         if not callable(part):
             raise PluginError(f"{self.name!r} of plugin {self.plugin!r}: {self.target!r} is no callable but {part!r}")

@@ -111,7 +111,8 @@ def hints_of(part: Part) -> dict[str, object]:
     try:
         return typing.get_type_hints(target, include_extras=True)
     except NameError as error:  # an annotation imported only under TYPE_CHECKING
-        raise PluginError(f"an annotation of {part!r} cannot be resolved: {error}; import it at run time") from error
+        name = f"{getattr(part, '__module__', '?')}.{getattr(part, '__qualname__', part)}"
+        raise PluginError(f"an annotation of {name} cannot be resolved: {error}; import it at run time") from error
     except TypeError:  # a callable object without annotations of its own
         return {}
 

@@ -13,6 +13,7 @@ from agentrl.data.types import AGENT, Completion, Message, Turn
 from agentrl.errors import AgentRLError, ConfigError, ContextOverflow
 from agentrl.parts.contracts import Answer, Context, Reading, Session, Speak
 from agentrl.testing.compare import written
+from agentrl.testing.plays import require_generators_untouched
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
 from agentrl.testing.sample_model import SampleCodec
 from agentrl.worlds.episode import SPEAKS
@@ -173,6 +174,9 @@ class _ContextKit:
             require(tokens <= budget, f"its budget is {budget}, and after {count} turns a prompt has {tokens} tokens")
             largest = max(largest, tokens)
         return largest / budget
+
+    def global_generators_stay_untouched(self) -> None:
+        require_generators_untouched(lambda: self._begin().views(_acts()))
 
     def turns_without_earlier_messages_are_shown_or_refused(self) -> str:
         turns = _acts()

@@ -13,6 +13,7 @@ from agentrl.data.types import AGENT, Advantages, Batch, Group, Trajectory, repl
 from agentrl.parts.contracts import Credit, Credited
 from agentrl.parts.live import checked_advantages
 from agentrl.testing.compare import flat, require_same, written
+from agentrl.testing.plays import require_generators_untouched
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
 from agentrl.testing.samples import (
     GUEST,
@@ -49,7 +50,7 @@ class AdvantageKit:
 
     def _of(self, trajectories: Sequence[Trajectory], part: object = None) -> Advantages:
         """What a new part says of trajectories, if it is advantages."""
-        values = self._values(self._make() if part is None else part, trajectories)
+        values = self._values(self._make() if part is None else part, list(trajectories))
         return checked_advantages(values, trajectories, self._name)
 
     @gate
@@ -58,7 +59,8 @@ class AdvantageKit:
         values = self._of(trajectories)
         for trajectory, value in zip(trajectories, values, strict=True):
             for turn, number in zip(trajectory.turns, value, strict=True):
-                fits = np.ndim(number) == 0 or np.shape(number) == turn.completion.ids.shape
+                real = np.asarray(number).dtype.kind in "fiub"
+                fits = real and np.shape(number) in ((), turn.completion.ids.shape)
                 require(fits, f"a turn of {len(turn.completion.ids)} tokens got the advantage {number!r}")
         require(np.isfinite(flat(values)).all(), "an advantage is not finite")
         return f"scope {self._scope}"
@@ -132,11 +134,14 @@ class AdvantageKit:
         trajectories = [*sample_trajectories(), *sample_branches(seed=1)]
         trajectories[0].turns[0].columns["value"] = 0.5
         order, before = list(trajectories), written(trajectories)
-        self._of(trajectories)
+        self._values(self._make(), trajectories)
         require(all(a is b for a, b in zip(order, trajectories, strict=True)), "it changes the list that it is given")
         require(
             written(trajectories) == before, "it changes the trajectories that it is given; columns go into Credited"
         )
+
+    def global_generators_stay_untouched(self) -> None:
+        require_generators_untouched(lambda: self._of(sample_trajectories()))
 
     def a_restored_part_goes_on(self) -> None:
         part = self._make()

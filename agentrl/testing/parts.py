@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from agentrl.data.types import EMPTY
-from agentrl.errors import ConfigError, did_you_mean
+from agentrl.errors import AgentRLError, ConfigError, PluginError, did_you_mean
 from agentrl.parts.contracts import Codec, Model, Player, Policy, SavedCodec, Scorer, Texts
 from agentrl.parts.host import Host, default_host
 from agentrl.parts.kinds import KINDS
 from agentrl.parts.registry import Entry, Spec
 from agentrl.parts.settings import Parameter, parameters_of
 from agentrl.parts.wiring import kind_for
+from agentrl.testing.faults import limited, reason
 from agentrl.testing.report import Report
 from agentrl.testing.sample_model import SampleModel
 from agentrl.testing.sample_plays import Unreachable
@@ -51,9 +52,19 @@ def check_part(spec: Spec, host: Host) -> Report:
         return check(spec)
     with ExitStack() as stack:
         bench = _Bench(spec, host, stack)
-        if KINDS[spec.kind].kit:
-            bench.make()  # what cannot be made at all is for the caller, not for the report
+        _require_made(bench)
         return check(bench.make, name=spec.name, **bench.extras())
+
+
+def _require_made(bench: _Bench) -> None:
+    """Make the part once: what cannot be made at all is for the caller, not for the report."""
+    try:
+        with limited():
+            bench.make()
+    except (AgentRLError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a stranger's constructor may fail in any way
+        raise PluginError(bench.hint(f"{bench.title} cannot be made: {reason(error)}")) from error
 
 
 class _Bench:
@@ -147,11 +158,15 @@ class _Bench:
             spec = dataclasses.replace(self._spec, settings={**self._spec.settings, **settings})
             return scope.keep(self._host.build(spec, scope.within(parts)))
         except ConfigError as error:
-            raise ConfigError(self._with_hint(str(error), parts)) from None
+            raise ConfigError(self.hint(str(error), parts)) from None
 
-    def _with_hint(self, message: str, parts: Mapping[object, object]) -> str:
+    @property
+    def title(self) -> str:
+        return f"{self._spec.kind} {self._spec.name!r} of plugin {self._host.plugin_of(self._spec)!r}"
+
+    def hint(self, message: str, parts: Mapping[object, object] | None = None) -> str:
         """The message, and how to name a part that a sample cannot stand for."""
-        if Model not in self._asks or Model in parts:
+        if Model not in self._asks or Model in (self._parts if parts is None else parts):
             return message
         return f"{message.rstrip('.')}. Name one for the check: agentrl check {self._spec.kind} {self._spec.name} model=NAME"
 

@@ -6,12 +6,13 @@ import hashlib
 import inspect
 import json
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import gymnasium
 import numpy as np
 
-from agentrl.data.types import Info
+from agentrl.data.types import EMPTY, Info
 from agentrl.parts.host import default_host
 from agentrl.parts.registry import Spec
 from agentrl.testing.elsewhere import in_another_process
@@ -21,6 +22,7 @@ from agentrl.worlds.environment import Environment
 
 World = gymnasium.Env[str, str]
 Make = Callable[[], World]
+Step = tuple[str, float, bool, bool, Info]
 
 HOSTILE = (
     "",
@@ -119,6 +121,18 @@ def generators() -> tuple[object, object]:
     return random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
 
 
+def require_generators_untouched(work: Callable[[], object]) -> None:
+    """Raise CheckFailed where some work draws from, or seeds, a global generator."""
+    random.seed(1)
+    np.random.seed(1)
+    before = generators()
+    work()
+    names = [name for name, one, two in zip(("Python's", "NumPy's"), before, generators(), strict=True) if one != two]
+    require(
+        not names, f"it draws from, or seeds, {' and '.join(names)} global generator; use one of its own with a seed"
+    )
+
+
 def has_expert(env: World) -> bool:
     """Whether a world says what a scripted expert would do."""
     world = type(env.unwrapped)
@@ -160,6 +174,42 @@ def snapshot(env: World) -> object:
 def restore(env: World, taken: object) -> None:
     """Put the world back to a state."""
     getattr(env.unwrapped, "restore")(taken)  # noqa: B009
+
+
+class Stepped:
+    """A world under test, stepped with a clock."""
+
+    def __init__(self, make: Make, actions: int) -> None:
+        self._make, self._actions = make, actions
+        self._slowest = 0.0
+
+    def _play(self, env: World, actions: int, malformed: float = 0.0) -> Iterator[Step]:
+        picks, over, seed = np.random.default_rng(6), True, 0
+        info: Info = EMPTY
+        for _ in range(actions):
+            if over:
+                _, info = self._reset(env, seed)
+                seed += 1
+            wrong = picks.random() < malformed
+            step = self._step(env, (malformed_action if wrong else some_action)(info, picks, env))
+            info, over = step[4], step[2] or step[3]
+            yield step
+
+    def _reset(self, env: World, seed: int) -> tuple[str, Info]:
+        started = time.perf_counter()
+        observation, info = env.reset(seed=seed)
+        self._slowest = max(self._slowest, time.perf_counter() - started)
+        require(isinstance(observation, str), f"reset gave {type(observation).__name__}, not text")
+        require(isinstance(info, Mapping), f"reset gave info {info!r}, not a mapping")
+        return observation, info
+
+    def _step(self, env: World, action: str) -> Step:
+        started = time.perf_counter()
+        step: Step = env.step(action)  # type: ignore[assignment]
+        self._slowest = max(self._slowest, time.perf_counter() - started)
+        require(isinstance(step, tuple) and len(step) == 5, f"step gave {step!r}, not Gymnasium's five values")
+        require(isinstance(step[0], str), f"the observation is {type(step[0]).__name__}, not text")
+        return step
 
 
 def _steps(env: World, info: Info, picks: np.random.Generator, turns: int) -> Iterator[str]:
