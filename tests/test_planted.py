@@ -6,6 +6,7 @@ Where several are wrong in one way, `__` and a word tell their files apart.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -49,7 +50,7 @@ from agentrl.testing import Report, check_environment, check_model, check_policy
 from agentrl.testing.sample_model import SampleModel, SamplePolicy, SampleTrainer
 from agentrl.testing.sample_plays import Wanderer
 from agentrl.testing.samples import Stairs
-from agentrl_sandboxes.checks.kit import check_provider
+from agentrl_sandboxes.checks.kit import CHEAP, check_provider
 from agentrl_sandboxes.local import CONFIRMATION
 
 FOLDER = Path(__file__).parent / "planted"
@@ -57,8 +58,12 @@ PLANTED = sorted(FOLDER.glob("*/*.py"))
 
 
 def _sandbox(plant: ModuleType, name: str) -> Report:
-    with plant.make() as provider:  # the contract alone: attempts to escape say nothing of a sandbox without walls
-        return check_provider(provider, name=name, attempts=())
+    """The contract; of one that is named after an escape, those attempts to escape that take a moment."""
+    escapes = name.startswith("escape")
+    with plant.make() as provider:
+        if provider.obstacle():
+            pytest.skip(provider.obstacle())
+        return check_provider(provider, name=name, contract=not escapes, attempts=CHEAP if escapes else ())
 
 
 CHECKS: dict[str, Callable[[ModuleType, str], Report]] = {
@@ -80,7 +85,8 @@ def test_the_check_that_a_fault_is_named_after_finds_it_and_no_other_does(
     plant, kind = _loaded(path, monkeypatch), path.parent.name
     check = CHECKS.get(kind, lambda plant, name: kit(kind)(plant.make, name=name))
     report = check(plant, path.stem)
-    assert [result.check for result in report.failures] == [path.stem.partition("__")[0]], report.failures
+    failures = [re.sub(r"\W+", "_", result.check) for result in report.failures]
+    assert failures == [path.stem.partition("__")[0]], report.failures
 
 
 SOUND: tuple[tuple[str, Callable[..., object]], ...] = (
