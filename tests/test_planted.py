@@ -45,8 +45,9 @@ from planted_support import (
     halved,
 )
 
+from agentrl import default_host
 from agentrl.parts.kinds import KINDS
-from agentrl.testing import Report, check_environment, check_model, check_policy, kit
+from agentrl.testing import Report, check_environment, check_model, check_plugin, check_policy, kit
 from agentrl.testing.sample_model import SampleModel, SamplePolicy, SampleTrainer
 from agentrl.testing.sample_plays import Wanderer
 from agentrl.testing.samples import Stairs
@@ -73,6 +74,7 @@ CHECKS: dict[str, Callable[[ModuleType, str], Report]] = {
         plant.make, name=name, other=lambda: plant.make(1), saved=getattr(plant, "saved", None)
     ),
     "policy": lambda plant, name: check_policy(plant.make, name=name, model=MODEL, other=OTHER),
+    "plugin": lambda plant, name: check_plugin("planted", default_host().with_plugins({"planted": plant})),
     "judge": lambda plant, name: kit("judge")(plant.make, name=name, failing=getattr(plant, "failing", None)),
 }
 
@@ -138,7 +140,13 @@ def test_a_sound_world_model_and_policy_pass_every_check() -> None:
         assert report.passed, report.failures
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name, _ in default_host().manager.list_name_plugin()])
+def test_every_installed_plugin_passes_the_kit_of_plugins(name: str) -> None:
+    report = check_plugin(name, default_host())
+    assert report.passed, report.failures
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "plugin"])
 def test_every_kind_has_three_planted_faults(kind: str) -> None:
     assert len(list((FOLDER / kind).glob("*.py"))) >= 3
 

@@ -8,6 +8,7 @@ from agentrl.testing.environment import check_environment
 from agentrl.testing.losses import check_loss
 from agentrl.testing.models import check_model
 from agentrl.testing.parts import check_part, kit
+from agentrl.testing.plugins import check_plugin
 from agentrl.testing.policies import check_policy
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, Result, gate, require, run_checks
 from agentrl.testing.shapers import check_shaper
@@ -29,6 +30,7 @@ __all__ = [
     "check_loss",
     "check_model",
     "check_part",
+    "check_plugin",
     "check_policy",
     "check_sampler",
     "check_shaper",

@@ -17,6 +17,7 @@ from agentrl.parts.registry import Entry, Spec
 from agentrl.parts.settings import Parameter, parameters_of
 from agentrl.parts.wiring import kind_for
 from agentrl.testing.faults import limited, reason
+from agentrl.testing.plugins import check_plugin
 from agentrl.testing.report import Report
 from agentrl.testing.sample_model import SampleModel
 from agentrl.testing.sample_plays import Unreachable
@@ -42,11 +43,13 @@ def kit(kind: str, host: Host | None = None) -> Kit:
 
 
 def check_part(spec: Spec, host: Host) -> Report:
-    """Put a part through the kit of its kind.
+    """Put a part through the kit of its kind; of the kind "plugin", all that is not a part of an installed plugin.
 
     What it asks for by type is a sample, unless a setting names another: `model = "tiny"`. Raises ConfigError for a
     kind without a kit, and for a part that cannot be made.
     """
+    if spec.kind == "plugin":
+        return check_plugin(spec.name, host)
     check = kit(spec.kind, host)
     if spec.kind == "environment":
         return check(spec)
