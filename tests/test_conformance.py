@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import planted_sound
 import pytest
 from mcp_support import listening
 
-from agentrl import ConfigError, Spec, default_host
+from agentrl import ConfigError, Register, Spec, default_host
+from agentrl.parts.host import Host
 from agentrl.parts.kinds import KINDS
 from agentrl.testing import check_environment, check_part
 
@@ -96,6 +98,30 @@ def test_parts_conform_with_other_settings(kind: str, name: str, settings: Mappi
 
 def test_what_is_not_checked_here_is_installed_and_has_a_reason() -> None:
     assert set(ELSEWHERE) <= set(installed(*KINDS))
+
+
+class Newest(planted_sound.Newest):
+    """Its budget is a setting."""
+
+    def __init__(self, *, budget: int) -> None:
+        self.budget = budget
+
+
+class Careless(Newest):
+    """Keeps the budget that one is likely to try."""
+
+    def __init__(self, *, budget: int) -> None:
+        super().__init__(budget=max(budget, 1_000))
+
+
+@pytest.mark.parametrize(("context", "failures"), [(Newest, []), (Careless, ["no_prompt_is_larger_than_its_budget"])])
+def test_a_budget_that_can_be_set_is_set(context: type, failures: list[str]) -> None:
+    class Plugin:
+        def register_contexts(self, register: Register) -> None:
+            register("newest", context)
+
+    report = check_part(Spec("context", "newest", {"budget": 5_000}), Host({"plugin": Plugin()}))
+    assert [result.check for result in report.failures] == failures
 
 
 def test_a_part_that_no_sample_fits_says_how_to_name_one() -> None:

@@ -20,6 +20,7 @@ from agentrl.cli.scaffold import new, new_plugin
 from agentrl.parts.kinds import KINDS
 from agentrl.testing import kit
 
+ROOT = Path(__file__).parents[1]
 FORMS = {**{kind: kind for kind in KINDS}, "tools": "environment"}
 """What can be written → its kind; the plugin is named my_FORM."""
 SETTINGS = {("check", "trainer"): ["model=table"]}
@@ -177,6 +178,16 @@ def test_new_plugins_are_clean(command: list[str], folder: Path) -> None:
         [sys.executable, "-m", "ruff", *command, *RUFF, *names], capture_output=True, text=True, check=False, cwd=folder
     )
     assert ruff.returncode == 0, ruff.stdout + ruff.stderr
+
+
+def test_new_plugins_are_typed(folder: Path) -> None:
+    """With the settings and the cache of this repository, whose packages they import."""
+    modules = [str(path) for form in FORMS for path in (folder / f"my_{form}").glob("my_*.py")]
+    assert len(modules) == len(FORMS)
+    typed = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *modules], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert typed.returncode == 0, typed.stdout + typed.stderr
 
 
 def test_a_planted_fault_fails_the_test_that_was_written(tmp_path: Path) -> None:

@@ -179,23 +179,34 @@ def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json
 @click.argument("kind")
 @click.argument("name")
 @click.argument("settings", nargs=-1)
+@click.option("--time-limit", default=600.0, show_default=True, help="Seconds after which a check is given up.")
 @_JSON
-def check_part(kind: str, name: str, settings: tuple[str, ...], as_json: bool) -> None:
-    """Put an installed part through its kit; SETTINGS are key=value."""
+def check_part(kind: str, name: str, settings: tuple[str, ...], time_limit: float, as_json: bool) -> None:
+    """Put an installed part through its kit, or an installed plugin (KIND `plugin`); SETTINGS are key=value."""
+    from collections import Counter
+    from contextlib import redirect_stdout
+
     from agentrl.parts.registry import Spec
     from agentrl.parts.tables import read_tables
     from agentrl.testing import check_part as run_kit
+    from agentrl.testing.faults import limits
 
-    host = _host()
-    spec = Spec.from_table(kind, read_tables({"part": {"name": name}}, [f"part.{s}" for s in settings])["part"])
-    host.check(spec)
-    report = run_kit(spec, host)
+    with redirect_stdout(sys.stderr), limits(time_limit):  # what the part prints is no part of the report
+        host = _host()
+        spec = Spec.from_table(kind, read_tables({"part": {"name": name}}, [f"part.{s}" for s in settings])["part"])
+        if kind != "plugin":
+            host.check(spec)
+        report = run_kit(spec, host)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
         for result in report.results:
             mark = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}[result.verdict]
             click.echo(f"{mark} {result.check.replace('_', ' ')}{': ' + result.detail if result.detail else ''}")
+        count = Counter(result.verdict for result in report.results)
+        counts = f"{count['passed']} checks passed, {count['failed']} failed, {count['skipped']} skipped"
+        owner = "" if kind == "plugin" else f" of plugin {host.plugin_of(spec)}"
+        click.echo(f"\n{kind} {name}{owner}: {counts}")
     sys.exit(0 if report.passed else 1)
 
 

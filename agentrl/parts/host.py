@@ -84,7 +84,8 @@ class Host:
         except ConfigError as error:
             # Only the entry point name of a broken plugin is known, so a match on the name is the best hint there is.
             blamed = [f"{plugin} ({reason})" for plugin, reason in self.broken.items() if name.split("/")[-1] in plugin]
-            raise ConfigError(f"{error}" + (f" Switched off: {'; '.join(blamed)}." if blamed else "")) from None
+            reason = f"there is no {kind} named {name!r}. Switched off: {'; '.join(blamed)}." if blamed else str(error)
+            raise ConfigError(reason) from None
 
     def makes(self, spec: Spec) -> bool:
         """Whether what is registered is called to make the part; else it is the part, with its settings bound."""

@@ -28,7 +28,7 @@ class Credit(Protocol):
 
 
 class Shaper(Protocol):
-    """Rewrites advantages after a credit."""
+    """Rewrites advantages after a credit. One that normalises leaves zeros zeros."""
 
     def __call__(self, trajectories: Sequence[Trajectory], advantages: Advantages) -> Advantages: ...
 

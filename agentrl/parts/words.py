@@ -121,7 +121,10 @@ class Session(Protocol):
 
 class Context(Protocol):
     """What of the past the policy sees. A function `f(instructions, turns, observation, previous) -> messages` is one
-    too: `previous` is what it returned one turn earlier (empty at first)."""
+    too: `previous` is what it returned one turn earlier (empty at first).
+
+    A setting or attribute `budget` is the most tokens of a prompt for an action, by `count`; the kit holds it to that.
+    """
 
     def begin(
         self,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,20 @@ from agentrl.data.rows import relation
 from agentrl.data.types import Completion, Ids, Message, no_ids
 from agentrl.parts.words import Codec, Prompt
 from agentrl.testing.compare import written
+from agentrl.testing.elsewhere import in_another_process
+from agentrl.testing.plays import digest
 from agentrl.testing.report import CheckSkipped, require
 
 TEXTS = ("up", "go to shelf 1", "a  b\n\n c ", "ü ∑ 🤖 שלום", '{"name": "x"}', "<|end|> </s>")
 _DIALOGUE = (Message("system", "Find the party."), Message("user", "You are on floor 0."))
+_PROMPTS = (_DIALOGUE, (*_DIALOGUE, Message("assistant", "up"), Message("user", "You are on floor 1.")))
 
 
 class CodecKit:
     """Checks of a codec, for the kit of models."""
 
-    def __init__(self, make: Callable[[], Codec]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Codec], saved: Callable[[Path], Codec] | None = None) -> None:
+        self._make, self._saved = make, saved
 
     def its_facts_are_facts(self) -> None:
         codec = self._make()
@@ -126,10 +130,45 @@ class CodecKit:
         differs = not np.array_equal(codec.prompt(messages).ids, codec.prompt(messages, tools=(tool,)).ids)
         require(differs or not codec.tools, "tools = True, and a prompt with a tool is the same as one without")
 
+    def another_process_gives_the_same_ids(self) -> None:
+        codec = self._make()
+        if type(codec).__module__ == "__main__":
+            raise CheckSkipped("its class is defined in the program that runs, where no other process can find it")
+        code = (
+            "import json, pickle, sys; from agentrl.testing.codec import fingerprint;"
+            "print(json.dumps(fingerprint(pickle.load(sys.stdin.buffer))))"
+        )
+        there = json.loads(in_another_process(code, stdin=pickle.dumps(codec)))
+        _require_equal(fingerprint(codec), there, "pickled, and read in another process,")
+
     def it_can_be_saved(self) -> None:
         with tempfile.TemporaryDirectory() as name:
             self._make().save(Path(name) / "codec")
             require((Path(name) / "codec").is_dir(), "save made no folder")
+
+    def what_was_saved_gives_the_same_ids(self) -> None:
+        codec = self._make()
+        if self._saved is None:
+            raise CheckSkipped("it is made without a parameter of the type SavedCodec, anew in every process")
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "codec"
+            codec.save(folder)
+            fresh = self._saved(folder)
+        _require_equal(fingerprint(codec), fingerprint(fresh), "saved, and made again from its folder,")
+
+
+def fingerprint(codec: Codec) -> dict[str, str]:
+    """The name of a codec, and a hash of the ids that it gives some texts and prompts."""
+    ids = {text: codec.say(text) for text in TEXTS}
+    ids |= {f"a prompt of {len(messages)} messages": codec.prompt(messages).ids for messages in _PROMPTS}
+    return {"its name": codec.name} | {text: digest([written(value)]) for text, value in ids.items()}
+
+
+def _require_equal(here: Mapping[str, str], there: Mapping[str, str], where: str) -> None:
+    """Raise CheckFailed where two fingerprints differ; another name may have other ids, and says so."""
+    for what, value in here.items():
+        seen = f"{value!r} and {there[what]!r}" if what == "its name" else "the ids are others"
+        require(there[what] == value, f"{where} it is no longer the same codec: {what!r}: {seen}")
 
 
 def _completion(prompt: Ids, ids: Ids, text: str) -> Completion:

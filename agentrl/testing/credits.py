@@ -1,4 +1,4 @@
-"""The kits for credits and shapers: numbers that depend on what they may depend on, and on nothing else."""
+"""The kit for credits: numbers that depend on what they may depend on, and on nothing else."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from agentrl.data.columns import COLUMNS, Column, check_columns
 from agentrl.data.types import AGENT, Advantages, Batch, Group, Trajectory
-from agentrl.parts.learning import Credit, Credited, Shaper
+from agentrl.parts.learning import Credit, Credited
 from agentrl.parts.live import checked_advantages
 from agentrl.testing.compare import flat, require_same, written
+from agentrl.testing.plays import require_generators_untouched
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
 from agentrl.testing.samples import (
     GUEST,
@@ -21,6 +22,7 @@ from agentrl.testing.samples import (
     with_spoken_turns,
     with_two_speakers,
 )
+from agentrl.testing.trunks import counts_trunks_again, counts_trunks_at_their_place
 
 UNBIASED = 0.05
 """By so much may numbers of an update differ from those of the same update twice: deviations divide by N - 1."""
@@ -33,12 +35,7 @@ def check_credit(
     return run_checks("credit", name, checks_of(_CreditKit(make, name, scope, columns)))
 
 
-def check_shaper(make: Callable[[], Shaper], *, name: str = "?", scope: str = "") -> Report:
-    """Put a shaper through the kit. `scope`: what it compares, where it does not say so itself."""
-    return run_checks("shaper", name, checks_of(_ShaperKit(make, name, scope)))
-
-
-class _Kit:
+class AdvantageKit:
     """What holds for credits and shapers alike; `_values` asks the part under test."""
 
     def __init__(self, make: Callable[[], object], name: str, scope: str) -> None:
@@ -53,7 +50,7 @@ class _Kit:
 
     def _of(self, trajectories: Sequence[Trajectory], part: object = None) -> Advantages:
         """What a new part says of trajectories, if it is advantages."""
-        values = self._values(self._make() if part is None else part, trajectories)
+        values = self._values(self._make() if part is None else part, list(trajectories))
         return checked_advantages(values, trajectories, self._name)
 
     @gate
@@ -62,7 +59,8 @@ class _Kit:
         values = self._of(trajectories)
         for trajectory, value in zip(trajectories, values, strict=True):
             for turn, number in zip(trajectory.turns, value, strict=True):
-                fits = np.ndim(number) == 0 or np.shape(number) == turn.completion.ids.shape
+                real = np.asarray(number).dtype.kind in "fiub"
+                fits = real and np.shape(number) in ((), turn.completion.ids.shape)
                 require(fits, f"a turn of {len(turn.completion.ids)} tokens got the advantage {number!r}")
         require(np.isfinite(flat(values)).all(), "an advantage is not finite")
         return f"scope {self._scope}"
@@ -136,11 +134,14 @@ class _Kit:
         trajectories = [*sample_trajectories(), *sample_branches(seed=1)]
         trajectories[0].turns[0].columns["value"] = 0.5
         order, before = list(trajectories), written(trajectories)
-        self._of(trajectories)
+        self._values(self._make(), trajectories)
         require(all(a is b for a, b in zip(order, trajectories, strict=True)), "it changes the list that it is given")
         require(
             written(trajectories) == before, "it changes the trajectories that it is given; columns go into Credited"
         )
+
+    def global_generators_stay_untouched(self) -> None:
+        require_generators_untouched(lambda: self._of(sample_trajectories()))
 
     def a_restored_part_goes_on(self) -> None:
         part = self._make()
@@ -162,7 +163,7 @@ class _Kit:
         )
 
 
-class _CreditKit(_Kit):
+class _CreditKit(AdvantageKit):
     def __init__(self, make: Callable[[], Credit], name: str, scope: str, columns: Mapping[str, Column]) -> None:
         super().__init__(make, f"credit {name!r}", scope)
         self._credit, self._columns = make, columns
@@ -173,16 +174,11 @@ class _CreditKit(_Kit):
 
     def a_trunk_twice_as_long_changes_nothing(self) -> None:
         """An inherited turn counts with its parent: statistics of turns may not see it again in every branch."""
-        trajectories = sample_branches()
-        own = _own(self._of(trajectories), trajectories)
-        for change in (_repeated_trunks, _renamed_trunks):
-            changed = change(trajectories)
-            if np.allclose(own, _own(self._of(changed), changed), rtol=1e-9, atol=1e-9):
-                return
-        raise CheckFailed(
-            "the advantages of other turns change with the turns that a branch inherits: they are counted again in "
-            "every branch; leave `trajectory.turns[: trajectory.inherited]` out of statistics over turns"
-        )
+        if counts_trunks_again(self._of) or counts_trunks_at_their_place(self._of):
+            raise CheckFailed(
+                "the advantages of other turns change with the turns that a branch inherits: they are counted again in "
+                "every branch; leave `trajectory.turns[: trajectory.inherited]` out of statistics over turns"
+            )
 
     def columns_that_it_writes_are_declared(self) -> str:
         trajectories = sample_trajectories()
@@ -201,77 +197,6 @@ class _CreditKit(_Kit):
         return ", ".join(result.columns)
 
 
-class _ShaperKit(_Kit):
-    def __init__(self, make: Callable[[], Shaper], name: str, scope: str) -> None:
-        super().__init__(make, f"shaper {name!r}", scope)
-        self._shaper = make
-
-    def _values(self, part: object, trajectories: Sequence[Trajectory]) -> Advantages:
-        values: Advantages = part(trajectories, _sample_advantages(trajectories))  # type: ignore[operator]
-        return values
-
-    def advantages_per_token_are_taken(self) -> None:
-        trajectories = sample_trajectories()
-        per_token: Advantages = [
-            [np.full(len(turn.completion.ids), number) for turn, number in zip(t.turns, value, strict=True)]
-            for t, value in zip(trajectories, _sample_advantages(trajectories), strict=True)
-        ]
-        values = checked_advantages(self._shaper()(trajectories, per_token), trajectories, self._name)
-        for trajectory, value in zip(trajectories, values, strict=True):
-            for turn, number in zip(trajectory.turns, value, strict=True):
-                count = len(turn.completion.ids)
-                require(np.shape(number) in ((), (count,)), f"{count} advantages of tokens became {number!r}")
-        require(np.isfinite(flat(values)).all(), "with one advantage per token, an advantage is not finite")
-
-    def advantages_of_zero_stay_finite(self) -> str:
-        trajectories = sample_trajectories()
-        zeros: Advantages = [np.zeros(len(t.turns)) for t in trajectories]
-        values = flat(checked_advantages(self._shaper()(trajectories, zeros), trajectories, self._name))
-        require(np.isfinite(values).all(), "where every advantage is 0, a shaped one is not finite")
-        return f"adds up to {np.abs(values).max():.3g} of its own" if values.any() else "they stay 0"
-
-    def its_advantages_stay_as_they_were(self) -> None:
-        trajectories = sample_trajectories()
-        advantages = _sample_advantages(trajectories)
-        arrays, before = list(advantages), written(advantages)
-        self._shaper()(trajectories, advantages)
-        kept = all(a is b for a, b in zip(arrays, advantages, strict=True))
-        require(kept and written(advantages) == before, "it changes the advantages that it is given")
-
-
-def _sample_advantages(trajectories: Sequence[Trajectory]) -> Advantages:
-    """Numbers that depend on each trajectory alone, so that neither its place nor its company shows in them."""
-    return [t.rewards - 0.5 + 0.1 * np.arange(len(t.turns)) + 0.01 * len(t.turns) for t in trajectories]
-
-
-def _own(values: Advantages, trajectories: Sequence[Trajectory]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Advantages of the turns that are trained."""
-    return flat([value[t.inherited :] for t, value in zip(trajectories, values, strict=True)])
-
-
 def _scaled(trajectory: Trajectory, factor: float) -> Trajectory:
     turns = tuple(dataclasses.replace(turn, reward=factor * turn.reward) for turn in trajectory.turns)
     return dataclasses.replace(trajectory, turns=turns)
-
-
-def _repeated_trunks(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Every inherited turn twice; they have no rewards, so no return changes."""
-    made = []
-    for t in trajectories:
-        trunk = [turn for turn in t.turns[: t.inherited] for _ in range(2)]
-        made.append(dataclasses.replace(t, turns=(*trunk, *t.turns[t.inherited :]), inherited=len(trunk)))
-    return made
-
-
-def _renamed_trunks(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Every inherited turn at a place of its own, for credits whose numbers depend on how long a play was."""
-    return [
-        dataclasses.replace(
-            t,
-            turns=tuple(
-                dataclasses.replace(turn, anchor=f"{t.id} {position}") if position < t.inherited else turn
-                for position, turn in enumerate(t.turns)
-            ),
-        )
-        for t in trajectories
-    ]

@@ -6,10 +6,10 @@ import itertools
 import math
 import pickle
 import random
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
+import gymnasium
 import numpy as np
 
 from agentrl.data.types import EMPTY, Info
@@ -18,7 +18,7 @@ from agentrl.parts.registry import Spec
 from agentrl.testing.plays import (
     HOSTILE,
     Make,
-    World,
+    Stepped,
     admissible_action,
     contents,
     continued,
@@ -28,20 +28,17 @@ from agentrl.testing.plays import (
     first_difference,
     generators,
     has_expert,
-    malformed_action,
     restore,
     snapshot,
     some_action,
     transcript,
     world_maker,
 )
-from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, require, run_checks
+from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
 from agentrl.testing.world_reports import REPORTS, check_later_reports, check_reports, milestones_of, shows_solution
 from agentrl.worlds.environment import Environment
 
 LONGEST = 1_000  # turns after which an episode is taken to go on for ever
-
-Step = tuple[str, float, bool, bool, Info]
 
 
 def check_environment(make: Make | Spec, *, name: str = "", actions: int = 10_000, step_limit_s: float = 5.0) -> Report:
@@ -54,10 +51,17 @@ def check_environment(make: Make | Spec, *, name: str = "", actions: int = 10_00
     return run_checks("environment", name or (spec.name if spec else "?"), checks_of(kit))
 
 
-class _Kit:
+class _Kit(Stepped):
     def __init__(self, make: Make, spec: Spec | None, actions: int, step_limit_s: float) -> None:
-        self._make, self._spec, self._actions, self._step_limit_s = make, spec, actions, step_limit_s
-        self._slowest = 0.0
+        super().__init__(make, actions)
+        self._spec, self._step_limit_s = spec, step_limit_s
+
+    @gate
+    def it_can_be_made_and_reset(self) -> None:
+        env = self._make()
+        require(isinstance(env, gymnasium.Env), f"it is made as {env!r}, which is no gymnasium.Env")
+        env.reset(seed=0)
+        env.close()
 
     def conforms_to_gymnasium(self) -> str | None:
         from gymnasium.utils.env_checker import check_env
@@ -270,31 +274,3 @@ class _Kit:
         self._reset(env, 0)
         env.close()
         env.close()
-
-    def _play(self, env: World, actions: int, malformed: float = 0.0) -> Iterator[Step]:
-        picks, over, seed = np.random.default_rng(6), True, 0
-        info: Info = EMPTY
-        for _ in range(actions):
-            if over:
-                _, info = self._reset(env, seed)
-                seed += 1
-            wrong = picks.random() < malformed
-            step = self._step(env, (malformed_action if wrong else some_action)(info, picks, env))
-            info, over = step[4], step[2] or step[3]
-            yield step
-
-    def _reset(self, env: World, seed: int) -> tuple[str, Info]:
-        started = time.perf_counter()
-        observation, info = env.reset(seed=seed)
-        self._slowest = max(self._slowest, time.perf_counter() - started)
-        require(isinstance(observation, str), f"reset gave {type(observation).__name__}, not text")
-        require(isinstance(info, Mapping), f"reset gave info {info!r}, not a mapping")
-        return observation, info
-
-    def _step(self, env: World, action: str) -> Step:
-        started = time.perf_counter()
-        step: Step = env.step(action)  # type: ignore[assignment]
-        self._slowest = max(self._slowest, time.perf_counter() - started)
-        require(isinstance(step, tuple) and len(step) == 5, f"step gave {step!r}, not Gymnasium's five values")
-        require(isinstance(step[0], str), f"the observation is {type(step[0]).__name__}, not text")
-        return step

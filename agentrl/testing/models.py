@@ -24,11 +24,21 @@ ROUNDING = 1e-4
 """By so much may the log-prob of one question depend on what else is asked: sums round differently."""
 
 
-def check_model(make: Callable[[], Model], *, name: str = "?", other: Callable[[], Model] | None = None) -> Report:
-    """Put a model and its codec through the kit. `make` gives equal models; `other` one with other weights, if it can."""
+def check_model(
+    make: Callable[[], Model],
+    *,
+    name: str = "?",
+    other: Callable[[], Model] | None = None,
+    saved: Callable[[Path], Model] | None = None,
+) -> Report:
+    """Put a model and its codec through the kit.
+
+    `make` gives equal models; `other` one with other weights, `saved` one with the codec of a folder, if it can.
+    """
+    kept = None if saved is None else lambda folder: saved(folder).codec
     checks = {
         **checks_of(_ModelKit(make, other)),
-        **checks_of(CodecKit(lambda: make().codec)),
+        **checks_of(CodecKit(lambda: make().codec, kept)),
         **checks_of(_ScorerKit(make)),
     }
     return run_checks("model", name, checks)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
-from agentrl.errors import ConfigError, did_you_mean
+from agentrl.data.types import EMPTY
+from agentrl.errors import AgentRLError, ConfigError, PluginError, did_you_mean
 from agentrl.parts.host import Host, default_host
+from agentrl.parts.injected import SavedCodec, Texts
 from agentrl.parts.kinds import KINDS
 from agentrl.parts.playing import Player, Policy
 from agentrl.parts.registry import Entry, Spec
@@ -15,6 +19,8 @@ from agentrl.parts.settings import Parameter, parameters_of
 from agentrl.parts.weights import Model, Scorer
 from agentrl.parts.wiring import kind_for
 from agentrl.parts.words import Codec
+from agentrl.testing.faults import limited, reason
+from agentrl.testing.plugins import check_plugin
 from agentrl.testing.report import Report
 from agentrl.testing.sample_model import SampleModel
 from agentrl.testing.sample_plays import Unreachable
@@ -40,19 +46,31 @@ def kit(kind: str, host: Host | None = None) -> Kit:
 
 
 def check_part(spec: Spec, host: Host) -> Report:
-    """Put a part through the kit of its kind.
+    """Put a part through the kit of its kind; of the kind "plugin", all that is not a part of an installed plugin.
 
     What it asks for by type is a sample, unless a setting names another: `model = "tiny"`. Raises ConfigError for a
     kind without a kit, and for a part that cannot be made.
     """
+    if spec.kind == "plugin":
+        return check_plugin(spec.name, host)
     check = kit(spec.kind, host)
     if spec.kind == "environment":
         return check(spec)
     with ExitStack() as stack:
         bench = _Bench(spec, host, stack)
-        if KINDS[spec.kind].kit:
-            bench.make()  # what cannot be made at all is for the caller, not for the report
+        _require_made(bench)
         return check(bench.make, name=spec.name, **bench.extras())
+
+
+def _require_made(bench: _Bench) -> None:
+    """Make the part once: what cannot be made at all is for the caller, not for the report."""
+    try:
+        with limited():
+            bench.make()
+    except (AgentRLError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a stranger's constructor may fail in any way
+        raise PluginError(bench.hint(f"{bench.title} cannot be made: {reason(error)}")) from error
 
 
 class _Bench:
@@ -70,6 +88,9 @@ class _Bench:
         self._parts = {p.contract: _spec_of(p, spec.settings[name]) for name, p in given.items()}
         self._spec = Spec(spec.kind, spec.name, {k: v for k, v in spec.settings.items() if k not in given})
         self._asks = {p.contract for p in parameters.values()}
+        self._settings = {
+            p.name for p in parameters.values() if p.contract is None and p.annotation in (int, int | None)
+        }
         self._host, self._stack = host, stack
         self._fixed: dict[object, object] = {}
         self._model: Model | None = None
@@ -84,10 +105,11 @@ class _Bench:
         kind, host = self._spec.kind, self._host
         scope = host.registry(kind).entry(self._spec.name).scope
         of_kind: Mapping[str, Callable[[], dict[str, object]]] = {
+            "context": lambda: {"budgeted": self._budgeted()},
             "credit": lambda: {"scope": scope, "columns": host.columns},
             "shaper": lambda: {"scope": scope},
             "policy": self._models,
-            "model": lambda: {"other": lambda: self._build({}, seed=1)},
+            "model": lambda: {"other": lambda: self._build({}, seed=1), "saved": self._saved()},
             "loss": lambda: {"columns": host.columns},
             "judge": lambda: {"columns": host.columns, "failing": self._failing(), "model": self._model},
         }
@@ -109,6 +131,18 @@ class _Bench:
         model: Model = scope.keep(self._host.build(self._parts[Model], scope))
         return model
 
+    def _saved(self) -> Callable[[Path], object] | None:
+        """Makes the model with the codec of a folder, in a world of other words, if it asks for a codec that was kept."""
+        if SavedCodec not in self._asks:
+            return None
+        return lambda folder: self._build({SavedCodec: SavedCodec(folder), Texts: Texts(("A word", "and another"))})
+
+    def _budgeted(self) -> Callable[[int], object] | None:
+        """Makes the context with so many tokens to show, if that is a setting of it."""
+        if "budget" not in self._settings:
+            return None
+        return lambda tokens: self._build({}, settings={"budget": tokens})
+
     def _failing(self) -> Callable[[], object] | None:
         """Makes the part with a service that is down, if it asks one."""
         if not self._asks & {Policy, Scorer}:
@@ -116,7 +150,7 @@ class _Bench:
         down = Unreachable()
         return lambda: self._build({Policy: down, Scorer: down})
 
-    def _build(self, parts: Mapping[object, object], seed: int = 0) -> object:
+    def _build(self, parts: Mapping[object, object], seed: int = 0, settings: Mapping[str, object] = EMPTY) -> object:
         scope = sample_scope(seed=seed)
         self._stack.callback(scope.stack.close)
         for contract, spec in self._parts.items():
@@ -127,13 +161,18 @@ class _Bench:
             self._model = model
             parts = {Codec: model.codec, Scorer: model, **parts}
         try:
-            return scope.keep(self._host.build(self._spec, scope.within(parts)))
+            spec = dataclasses.replace(self._spec, settings={**self._spec.settings, **settings})
+            return scope.keep(self._host.build(spec, scope.within(parts)))
         except ConfigError as error:
-            raise ConfigError(self._with_hint(str(error), parts)) from None
+            raise ConfigError(self.hint(str(error), parts)) from None
 
-    def _with_hint(self, message: str, parts: Mapping[object, object]) -> str:
+    @property
+    def title(self) -> str:
+        return f"{self._spec.kind} {self._spec.name!r} of plugin {self._host.plugin_of(self._spec)!r}"
+
+    def hint(self, message: str, parts: Mapping[object, object] | None = None) -> str:
         """The message, and how to name a part that a sample cannot stand for."""
-        if Model not in self._asks or Model in parts:
+        if Model not in self._asks or Model in (self._parts if parts is None else parts):
             return message
         return f"{message.rstrip('.')}. Name one for the check: agentrl check {self._spec.kind} {self._spec.name} model=NAME"
 

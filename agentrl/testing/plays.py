@@ -5,24 +5,24 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import random
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import gymnasium
 import numpy as np
 
-from agentrl.data.types import Info
+from agentrl.data.types import EMPTY, Info
 from agentrl.parts.host import default_host
 from agentrl.parts.registry import Spec
+from agentrl.testing.elsewhere import in_another_process
 from agentrl.testing.report import CheckFailed, require
 from agentrl.testing.samples import sample_scope
 from agentrl.worlds.environment import Environment
 
 World = gymnasium.Env[str, str]
 Make = Callable[[], World]
+Step = tuple[str, float, bool, bool, Info]
 
 HOSTILE = (
     "",
@@ -84,12 +84,7 @@ def digest_elsewhere(spec: Spec, *, seed: int) -> str:
         "print(digest(transcript(world_maker(spec)(), seed=int(sys.argv[2]))))"
     )
     table = json.dumps({"name": spec.name, "settings": dict(spec.settings)})
-    run = subprocess.run(
-        [sys.executable, "-c", code, table, str(seed)],
-        capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "12345"}, check=False,
-    )  # fmt: skip
-    require(run.returncode == 0, f"the other process failed: {run.stderr.strip()[-300:]}")
-    return run.stdout.strip()
+    return in_another_process(code, table, str(seed))
 
 
 def first_difference(one: list[str], two: list[str]) -> str:
@@ -124,6 +119,18 @@ def malformed_action(info: Info, picks: np.random.Generator, env: World) -> str:
 def generators() -> tuple[object, object]:
     """State of Python's and NumPy's global generators."""
     return random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+
+
+def require_generators_untouched(work: Callable[[], object]) -> None:
+    """Raise CheckFailed where some work draws from, or seeds, a global generator."""
+    random.seed(1)
+    np.random.seed(1)
+    before = generators()
+    work()
+    names = [name for name, one, two in zip(("Python's", "NumPy's"), before, generators(), strict=True) if one != two]
+    require(
+        not names, f"it draws from, or seeds, {' and '.join(names)} global generator; use one of its own with a seed"
+    )
 
 
 def has_expert(env: World) -> bool:
@@ -167,6 +174,42 @@ def snapshot(env: World) -> object:
 def restore(env: World, taken: object) -> None:
     """Put the world back to a state."""
     getattr(env.unwrapped, "restore")(taken)  # noqa: B009
+
+
+class Stepped:
+    """A world under test, stepped with a clock."""
+
+    def __init__(self, make: Make, actions: int) -> None:
+        self._make, self._actions = make, actions
+        self._slowest = 0.0
+
+    def _play(self, env: World, actions: int, malformed: float = 0.0) -> Iterator[Step]:
+        picks, over, seed = np.random.default_rng(6), True, 0
+        info: Info = EMPTY
+        for _ in range(actions):
+            if over:
+                _, info = self._reset(env, seed)
+                seed += 1
+            wrong = picks.random() < malformed
+            step = self._step(env, (malformed_action if wrong else some_action)(info, picks, env))
+            info, over = step[4], step[2] or step[3]
+            yield step
+
+    def _reset(self, env: World, seed: int) -> tuple[str, Info]:
+        started = time.perf_counter()
+        observation, info = env.reset(seed=seed)
+        self._slowest = max(self._slowest, time.perf_counter() - started)
+        require(isinstance(observation, str), f"reset gave {type(observation).__name__}, not text")
+        require(isinstance(info, Mapping), f"reset gave info {info!r}, not a mapping")
+        return observation, info
+
+    def _step(self, env: World, action: str) -> Step:
+        started = time.perf_counter()
+        step: Step = env.step(action)  # type: ignore[assignment]
+        self._slowest = max(self._slowest, time.perf_counter() - started)
+        require(isinstance(step, tuple) and len(step) == 5, f"step gave {step!r}, not Gymnasium's five values")
+        require(isinstance(step[0], str), f"the observation is {type(step[0]).__name__}, not text")
+        return step
 
 
 def _steps(env: World, info: Info, picks: np.random.Generator, turns: int) -> Iterator[str]:

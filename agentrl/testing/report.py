@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from agentrl.testing.faults import UNENDING, limited, reason
+
 Check = Callable[[], "str | None"]
 Value = TypeVar("Value")
 Verdict = Literal["passed", "failed", "skipped"]
@@ -57,7 +59,7 @@ class Report:
 def run_checks(kind: str, name: str, checks: Mapping[str, Check]) -> Report:
     """Run every check; what it returns is kept as its detail. Any exception but CheckSkipped is a failure.
 
-    After a failed `gate` the others are skipped: they would only repeat what it said.
+    After a failed `gate`, and one that did not end (see `limits`), the others are skipped: they would only repeat that.
     """
     report = Report(kind, name)
     closed = ""
@@ -65,7 +67,7 @@ def run_checks(kind: str, name: str, checks: Mapping[str, Check]) -> Report:
         started = time.perf_counter()
         verdict, detail = _not_run(closed) if closed else _tried(function)
         report.results.append(Result(check, verdict, detail, round(time.perf_counter() - started, 4)))
-        if verdict == "failed" and getattr(function, "gate", False):
+        if verdict == "failed" and (getattr(function, "gate", False) or detail.startswith(UNENDING)):
             closed = check
     return report
 
@@ -106,10 +108,13 @@ def _not_run(closed: str) -> tuple[Verdict, str]:
 
 def _tried(check: Check) -> tuple[Verdict, str]:
     try:
-        return "passed", check() or ""
+        with limited():
+            return "passed", check() or ""
     except CheckSkipped as skipped:
         return "skipped", str(skipped)
     except CheckFailed as failed:
         return "failed", str(failed)
-    except Exception as error:  # the part under test may fail in any way; that is what is being found out
-        return "failed", f"raised {type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the part under test may fail in any way; that is what is being found out
+        return "failed", reason(error)

@@ -179,12 +179,12 @@ def sample_trajectories(seed: int = 0, groups: int = 4, members: int = 6) -> lis
 def sample_branches(seed: int = 0) -> list[Trajectory]:
     """One group: four trajectories of four turns, and two branches off turn 1 of the first."""
     random = np.random.default_rng(seed)
-    roots = [_line(random, 4, member, reward=float(member % 2)) for member in range(4)]
+    roots = [sample_line(4, member, reward=float(member % 2), random=random) for member in range(4)]
     root = roots[0]
     branches = [
         dataclasses.replace(
             root,
-            turns=(*root.turns[:2], *_line(random, 2, 0, reward=float(number)).turns),
+            turns=(*root.turns[:2], *sample_line(2, 0, reward=float(number), random=random).turns),
             parent=f"{root.id}@1",
             inherited=2,
             branch=number,
@@ -192,6 +192,15 @@ def sample_branches(seed: int = 0) -> list[Trajectory]:
         for number in range(2)
     ]
     return [*roots, *branches]
+
+
+def sample_line(length: int, member: int, *, reward: float, random: np.random.Generator | None = None) -> Trajectory:
+    """A trajectory of one group whose last turn has a reward."""
+    random = random or np.random.default_rng(member)
+    turns = tuple(
+        _turn(f"s{int(random.integers(3))}", reward if t == length - 1 else 0.0, random) for t in range(length)
+    )
+    return Trajectory(turns, Task("train", 0), "g0", Outcome.TERMINATED, member=member)
 
 
 def with_spoken_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
@@ -220,13 +229,6 @@ def with_two_speakers(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
         )
         for t in trajectories
     ]
-
-
-def _line(random: np.random.Generator, length: int, member: int, reward: float) -> Trajectory:
-    turns = tuple(
-        _turn(f"s{int(random.integers(3))}", reward if t == length - 1 else 0.0, random) for t in range(length)
-    )
-    return Trajectory(turns, Task("train", 0), "g0", Outcome.TERMINATED, member=member)
 
 
 def _turn(anchor: str, reward: float, random: np.random.Generator) -> Turn:

@@ -6,7 +6,17 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from agentrl import CheckFailed, CheckSkipped, ConfigError, Report, SandboxProvider, run_checks
+from agentrl import (
+    CheckFailed,
+    CheckSkipped,
+    ConfigError,
+    Report,
+    Sandbox,
+    SandboxProvider,
+    SandboxSpec,
+    require,
+    run_checks,
+)
 from agentrl_sandboxes.checks import (
     abilities,
     escapes_grader,
@@ -36,6 +46,26 @@ ATTEMPTS: list[Attempt] = [
 ]
 _RACES = 5  # tries, since some attempts race and a busy machine lets them lose
 
+CHEAP = [
+    attempt
+    for attempt in ATTEMPTS
+    if attempt.control == "naive"
+    and attempt.kind
+    in {
+        "read host files",
+        "write outside the workspace",
+        "setuid",
+        "see host processes",
+        "reach any network",
+        "ptrace",
+        "new user namespaces",
+        "io_uring",
+        "fake exit codes in the output",
+        "symlink and /proc tricks on put/get",
+    }
+]
+"""Those that take a moment, and hurt nobody where they succeed."""
+
 
 def check_sandbox(make: Callable[[], SandboxProvider], *, name: str = "") -> Report:
     """Put a provider of sandboxes through the contract and the escape suite, and close it.
@@ -57,7 +87,8 @@ def check_provider(
     if obstacle:
         raise ConfigError(f"{name or provider.name} cannot be checked here: {obstacle}")
     chosen = CHECKS if contract else {}
-    checks: dict[str, Callable[[], str | None]] = {title: partial(check, provider) for title, check in chosen.items()}
+    checks: dict[str, Callable[[], str | None]] = {"a_sandbox_can_be_made": _Gate(provider)}
+    checks |= {title: partial(check, provider) for title, check in chosen.items()}
     with Canaries() as canaries:
         target = Target(provider, canaries)
         for attempt in attempts:
@@ -86,6 +117,19 @@ def _once_unprotected(attempt: Attempt, canaries: Canaries) -> bool:
         return attempt.run(target)
     finally:
         target.clear()
+
+
+class _Gate:
+    """The check without which no other means anything."""
+
+    gate = True
+
+    def __init__(self, provider: SandboxProvider) -> None:
+        self._provider = provider
+
+    def __call__(self) -> None:
+        with self._provider.create(SandboxSpec()) as sandbox:
+            require(isinstance(sandbox, Sandbox), f"create gave {sandbox!r}, which is no agentrl.Sandbox")
 
 
 def _held(target: Target, attempt: Attempt) -> str | None:

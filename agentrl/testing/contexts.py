@@ -1,130 +1,42 @@
-"""The kits for dialects and contexts: what is said is read, and what is read is what was said."""
+"""The kit for contexts: what the policy reads of its past, turn by turn, within its budget."""
 
 from __future__ import annotations
 
-import time
+import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from agentrl.data.types import AGENT, Completion, Message, Turn
-from agentrl.errors import AgentRLError, ContextOverflow
-from agentrl.parts.words import Answer, Context, Dialect, Reading, Session, Speak
+from agentrl.errors import AgentRLError, ConfigError, ContextOverflow
+from agentrl.parts.words import Answer, Context, Reading, Session, Speak
 from agentrl.testing.compare import written
-from agentrl.testing.plays import HOSTILE
+from agentrl.testing.plays import require_generators_untouched
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
+from agentrl.testing.sample_model import SampleCodec
 from agentrl.worlds.episode import SPEAKS
 from agentrl.worlds.sessions import View, begin_session
 
-ACTIONS = ("go to shelf 1", "search[red shoe]", "ü ∑ 🤖", "{}")
-LONG = tuple(
-    word * 5_000 for word in ("<think>", "</think>", "<action>", "<tool_call>", "[", '{"a": ', "```\n", "a b ")
-)
-"""Texts on which a careless search takes minutes."""
-LONGEST_READING_S = 1.0
+BUDGETS = (300, 1_000, 4_000)
+"""Tokens that a context may show which lets its budget be set."""
+SHARE = 8
+"""An observation takes one part in so many of the budget."""
+Count = Callable[[Sequence[Message]], int]
 
 
-def check_dialect(make: Callable[[], Dialect], *, name: str = "?", actions: Sequence[str] = ACTIONS) -> Report:
-    """Put a dialect through the kit. `actions` are written and read back."""
-    return run_checks("dialect", name, checks_of(_DialectKit(make, actions)))
+def check_context(
+    make: Callable[[], Context | View],
+    *,
+    name: str = "?",
+    budgeted: Callable[[int], Context | View] | None = None,
+) -> Report:
+    """Put a context, a function or one with sessions, through the kit.
 
-
-def check_context(make: Callable[[], Context | View], *, name: str = "?") -> Report:
-    """Put a context, a function or one with sessions, through the kit."""
-    return run_checks("context", name, checks_of(_ContextKit(make)))
-
-
-class _DialectKit:
-    def __init__(self, make: Callable[[], Dialect], actions: Sequence[str]) -> None:
-        self._make, self._actions = make, actions
-
-    def _texts(self) -> tuple[str, ...]:
-        """Texts that it wrote, those cut in the middle, and hostile ones."""
-        dialect = self._make()
-        whole = [dialect.write(action) for action in self._actions]
-        return (*whole, *(text[:end] for text in whole for end in range(len(text))), *HOSTILE)
-
-    @gate
-    def it_gives_readings_and_words(self) -> None:
-        dialect = self._make()
-        require(isinstance(dialect.instructions, str), f"instructions are {dialect.instructions!r}, not text")
-        stop = dialect.stop
-        fits = isinstance(stop, tuple) and all(isinstance(word, str) and word for word in stop)
-        require(fits, f"stop = {stop!r}; it is a tuple of texts that are not empty")
-        text = dialect.write(self._actions[0])
-        require(isinstance(text, str), f"write gave {text!r}, not text")
-        reading = dialect.read(text)
-        require(isinstance(reading, Reading), f"read gave {reading!r}, not an agentrl.Reading")
-        require(isinstance(reading.action, str), f"the action is {reading.action!r}, not text")
-
-    def what_is_written_is_read_back(self) -> None:
-        dialect = self._make()
-        for action in self._actions:
-            reading = dialect.read(dialect.write(action))
-            require(reading.action == action and not reading.invalid, f"{action!r} was read back as {reading}")
-
-    def the_stop_string_ends_what_is_written_and_stands_nowhere_else(self) -> None:
-        dialect = self._make()
-        for stop in dialect.stop:
-            for action in self._actions:
-                text = dialect.write(action)
-                require(
-                    text.find(stop) == len(text) - len(stop), f"the stop string {stop!r} is not the end of {text!r}"
-                )
-
-    def hostile_text_is_read_or_refused_with_a_reason(self) -> None:
-        dialect = self._make()
-        for text in HOSTILE:
-            reading = dialect.read(text)
-            require(reading.action or reading.invalid, f"{text[:20]!r} gave neither an action nor a reason")
-
-    def text_that_was_cut_is_survived(self) -> None:
-        for text in self._texts():
-            self._make().read(text)
-
-    def what_is_invalid_has_no_action(self) -> None:
-        for text in self._texts():
-            reading = self._try(text)
-            if reading is not None and reading.invalid:
-                require(
-                    not reading.action,
-                    f"{text[:40]!r} is invalid ({reading.invalid}), and the action {reading.action!r}",
-                )
-
-    def spans_lie_inside_the_text(self) -> None:
-        for text in self._texts():
-            reading = self._try(text)
-            for name, start, stop in reading.spans if reading is not None else ():
-                inside = isinstance(name, str) and 0 <= start <= stop <= len(text)
-                require(inside, f"the span {(name, start, stop)} of {text[:40]!r}, which has {len(text)} characters")
-
-    def reading_twice_gives_the_same(self) -> None:
-        dialect = self._make()
-        texts = [dialect.write(action) for action in self._actions]
-        first = [dialect.read(text) for text in texts]
-        require(
-            first == [dialect.read(text) for text in texts], "the same texts are read in another way the second time"
-        )
-
-    def long_text_is_read_in_time(self) -> str:
-        slowest = 0.0
-        for text in LONG:
-            started = time.perf_counter()
-            self._try(text)
-            seconds = time.perf_counter() - started
-            slowest = max(slowest, seconds)
-            require(
-                seconds < LONGEST_READING_S, f"reading {len(text)} characters like {text[:20]!r} took {seconds:.1f} s"
-            )
-        return f"slowest {slowest * 1000:.0f} ms"
-
-    def _try(self, text: str) -> Reading | None:
-        """What is read; None where it fails, which other checks tell."""
-        try:
-            return self._make().read(text)
-        except Exception:  # whatever a stranger's dialect may raise is found by `text_that_was_cut_is_survived`
-            return None
+    `budgeted` gives one that may show so many tokens, where that can be set; else its attribute `budget` is believed.
+    """
+    return run_checks("context", name, checks_of(_ContextKit(make, budgeted)))
 
 
 @dataclass(frozen=True)
@@ -136,11 +48,13 @@ class _Seen:
 
 
 class _ContextKit:
-    def __init__(self, make: Callable[[], Context | View]) -> None:
-        self._make = make
+    def __init__(
+        self, make: Callable[[], Context | View], budgeted: Callable[[int], Context | View] | None = None
+    ) -> None:
+        self._make, self._budgeted = make, budgeted
 
     def _begin(self, context: Context | View | None = None, *, tokens: int = 10, key: str = "k") -> _Play:
-        return _Play(context if context is not None else self._make(), tokens, key)
+        return _Play(context if context is not None else self._make(), lambda messages: tokens * len(messages), key)
 
     @gate
     def it_gives_messages(self) -> str:
@@ -218,9 +132,51 @@ class _ContextKit:
             return f"it says so where nothing fits: {full}"
         if not long.counted:
             raise CheckSkipped("it never asks how many tokens a prompt has")
-        differs = len(many.messages) < len(few.messages) or len(long.turns) > len(short.turns)
+        differs = written(many.messages) != written(few.messages) or len(long.turns) > len(short.turns)
         require(differs, "it asks how many tokens a prompt has, and shows as much whatever the answer")
         return f"{len(many.messages)} instead of {len(few.messages)} messages where nothing fits"
+
+    def no_prompt_is_larger_than_its_budget(self) -> str:
+        contexts = self._with_budgets()
+        if not contexts:
+            raise CheckSkipped(f"it takes none of the budgets {', '.join(map(str, BUDGETS))}")
+        largest = [self._largest_share(context, budget) for context, budget in contexts]
+        return f"prompts fill up to {max(largest):.0%} of it"
+
+    def _with_budgets(self) -> list[tuple[Context | View, int]]:
+        """The context with the budgets that it can be given, or with its own. Raises CheckSkipped where it has none."""
+        if self._budgeted is not None:
+            contexts: list[tuple[Context | View, int]] = []
+            for budget in BUDGETS:
+                with contextlib.suppress(ConfigError):  # it may have a smallest one
+                    contexts.append((self._budgeted(budget), budget))
+            return contexts
+        context = self._make()
+        own = getattr(context, "budget", None)
+        if isinstance(context, functools.partial):
+            own = context.keywords.get("budget")
+        if isinstance(own, bool) or not isinstance(own, int):
+            raise CheckSkipped("it has no budget: neither a setting nor an attribute `budget`")
+        return [(context, own)]
+
+    def _largest_share(self, context: Context | View, budget: int) -> float:
+        """The part of its budget that its largest prompt for an action takes, in a play that does not fit as a whole."""
+        codec, padding = SampleCodec(), "." * max(1, budget // SHARE)
+        play = _Play(context, lambda messages: len(codec.prompt(messages).ids), "k", padding)
+        turns, largest = _acts(padding, 3 * SHARE), 0
+        for count in range(len(turns) + 1):
+            try:
+                tokens = len(codec.prompt(play.view(count, turns).messages).ids)
+            except ContextOverflow:
+                break  # it says that nothing that would fit is left
+            if not play.counted:
+                raise CheckSkipped("it never asks how many tokens a prompt has, so its budget is of something else")
+            require(tokens <= budget, f"its budget is {budget}, and after {count} turns a prompt has {tokens} tokens")
+            largest = max(largest, tokens)
+        return largest / budget
+
+    def global_generators_stay_untouched(self) -> None:
+        require_generators_untouched(lambda: self._begin().views(_acts()))
 
     def turns_without_earlier_messages_are_shown_or_refused(self) -> str:
         turns = _acts()
@@ -237,9 +193,9 @@ class _ContextKit:
         return "they are shown as turn by turn"
 
 
-def _acts() -> list[Turn]:
-    """Eight turns that were acted, newly made."""
-    return [_said(f"now {number}", f"act {number}") for number in range(8)]
+def _acts(padding: str = "", number: int = 8) -> list[Turn]:
+    """Turns that were acted, newly made; what was observed ends with `padding`."""
+    return [_said(f"now {place}{padding}", f"act {place}") for place in range(number)]
 
 
 def _replayed(session: Session, turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:
@@ -253,17 +209,18 @@ def _replayed(session: Session, turns: Sequence[Turn], observation: str) -> tupl
 class _Play:
     """A session, and a policy that says whatever it is asked."""
 
-    def __init__(self, context: Context | View, tokens: int, key: str) -> None:
-        self.counted = False
+    def __init__(self, context: Context | View, count: Count, key: str, padding: str = "") -> None:
+        """`padding` is the end of everything that is observed."""
+        self.counted, self._padding = False, padding
         self.turns: list[Turn] = []
         self._acted = 0
 
-        def count(messages: Sequence[Message]) -> int:
+        def counted(messages: Sequence[Message]) -> int:
             self.counted = True
-            return tokens * len(messages)
+            return count(messages)
 
         self.session: Session = begin_session(
-            context, instructions="rules", key=key, seed=0, speaker=AGENT, count=count
+            context, instructions="rules", key=key, seed=0, speaker=AGENT, count=counted
         )
 
     def views(self, turns: Sequence[Turn]) -> list[_Seen]:
@@ -277,12 +234,13 @@ class _Play:
             self._acted = count
         spoken: list[Speak] = []
         for _ in range(SPEAKS + 1):
-            seen = self.session.view(tuple(self.turns), f"now {count}")
+            observation = f"now {count}{self._padding}"
+            seen = self.session.view(tuple(self.turns), observation)
             if not isinstance(seen, Speak):
                 return _Seen(tuple(spoken), seen)
             require(seen.messages, "it asks the policy to speak, and shows it nothing")
             spoken.append(seen)
-            self.turns.append(_said(f"now {count}", f"a summary of {len(self.turns)} turns", kind="speak"))
+            self.turns.append(_said(observation, f"a summary of {len(self.turns)} turns", kind="speak"))
         raise CheckFailed(f"it lets the policy speak more than {SPEAKS} times before it acts")
 
 

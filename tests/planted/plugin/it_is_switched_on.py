@@ -1,0 +1,7 @@
+"""Declares a column that agentrl has, in another way."""
+
+from agentrl import Column
+
+
+def register_columns(declare):
+    declare(Column("value", "text", "trajectory"))
