@@ -123,9 +123,10 @@ def evaluate(
     `model`: any Hugging Face model folder to take instead. `parts`: as for `train`. Raises AgentRLError.
     """
     folder = Path(source) if not isinstance(source, Mapping) and Path(source).is_dir() else None
-    tables = read_tables(Run.open(folder).config if folder else source, overrides)
+    tables = read_tables(Run.open(folder).config if folder else source)
     if model is not None:
         tables["model"] = {"name": "pretrained", "path": str(model)}
+    tables = read_tables(tables, overrides)  # those of `model` are for the one that is played
     plan = tables.get("evaluation")
     if isinstance(plan, dict):
         plan["every"] = 0  # of training: any split may be played now

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from agentrl.data.record import Run
+from agentrl.data.types import Outcome
 from agentrl.evaluation.store import best_update
 from agentrl.parts.contracts import Logger
 from agentrl.parts.host import Host
@@ -14,8 +14,6 @@ from agentrl.runs.evaluations import Evaluations
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Committed
-
-log = logging.getLogger(__name__)
 
 
 class EvaluatesDuring:
@@ -77,20 +75,37 @@ class CallsHooks:
 
 
 class ShowsProgress:
-    """Tells a display of the update, and a person of what it would be good to know."""
+    """Tells a display of the update, and a person of what keeps it from learning or makes it dear."""
 
     def __init__(self, progress: Progress, first: int) -> None:
-        self._progress, self._first, self._warned = progress, first, False
+        self._progress, self._first, self._idle = progress, first, 0
 
     async def committed(self, event: Committed) -> None:
         self._progress.metrics = dict(event.metrics)
         self._progress.update = event.update - self._first + 1
+        name, trajectories = event.stage.name, event.batch.usable
         ratio = event.metrics.get("train/row_tokens_ratio", 0.0)
-        if ratio > 3 and not self._warned:
-            self._warned = True
-            log.warning(
-                "rows hold %.1f tokens for each distinct one: this chat template rewrites old answers, so every turn is a "
-                'row of its own. Cheaper: history = "as_sampled" in [model] (prompts keep what was sampled, which a chat '
-                "server would not show), or turns = 4 in the trainer (so many turns of a trajectory, weighted)",
-                ratio,
+        if ratio > 3:
+            self._progress.advise(f"rows of {name}", _ROWS.format(ratio))
+        if trajectories and all(t.outcome is Outcome.CONTEXT_LIMIT for t in trajectories):
+            self._progress.advise(
+                f"context of {name}",
+                f"stage {name!r}: all {len(trajectories)} trajectories of update {event.update} ended at the context "
+                f"limit: {trajectories[0].error}",
             )
+        stuck = trajectories and all(t.outcome is Outcome.TURN_LIMIT and not t.episode_return for t in trajectories)
+        self._idle = self._idle + 1 if stuck else 0
+        if self._idle == _IDLE:
+            self._progress.advise(f"turns of {name}", f"stage {name!r}: {_STUCK}")
+
+
+_ROWS = (
+    "rows hold {:.1f} tokens for each distinct one: this chat template rewrites old answers, so every turn is a row of its "
+    'own. Cheaper: history = "as_sampled" in [model] (prompts keep what was sampled, which a chat server would not show), '
+    "or turns = 4 in the trainer (so many turns of a trajectory, weighted)"
+)
+_IDLE = 3  # updates
+_STUCK = (
+    f"in {_IDLE} updates on end every trajectory ran out of turns with return 0, so there is nothing to learn from yet. "
+    "Give it more turns or easier tasks, or begin with a stage that clones demonstrations"
+)

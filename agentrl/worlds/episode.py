@@ -242,7 +242,7 @@ class Episode:
     def _too_long(self, error: ContextOverflow) -> _Ended:
         if not self._turns:  # nothing was played: there is nothing to train on, and the run file is to blame
             return _Ended(Outcome.POLICY_ERROR, f"the first prompt does not fit: {error}")
-        return _Ended(Outcome.CONTEXT_LIMIT)
+        return _Ended(Outcome.CONTEXT_LIMIT, str(error))
 
     async def _spoken(self, view: _View, seen: Speak, observation: str, info: Info) -> tuple[Message, ...]:
         """What the speaker reads at last; what the context lets it say before becomes turns of its own."""

@@ -61,6 +61,7 @@ def tiny(
     from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
     from agentrl_plugins.models.language_model import LanguageModel
+    from agentrl_plugins.models.memory import out_of_memory
     from agentrl_plugins.models.template_codec import TemplateCodec
 
     if heads % kv_heads:
@@ -83,7 +84,10 @@ def tiny(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    with torch.random.fork_rng(devices=[]):  # the process-wide generator stays where it was
+    with (
+        out_of_memory("making the model", "lower width, layers or vocabulary in [model]"),
+        torch.random.fork_rng(devices=[]),
+    ):  # the process-wide generator stays where it was
         torch.manual_seed(seed)
         module = Qwen3ForCausalLM(config)
     module.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]

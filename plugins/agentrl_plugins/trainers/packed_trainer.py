@@ -34,6 +34,7 @@ from agentrl import (
     training_rows,
 )
 from agentrl_plugins.models.language_model import LanguageModel
+from agentrl_plugins.models.memory import out_of_memory
 from agentrl_plugins.trainers.batching import distinct_tokens, drawn_turns, microbatches, token_weights
 from agentrl_plugins.trainers.batching import minibatches as make_minibatches
 from agentrl_plugins.trainers.kernels import set_gradient_products, speed_up_norms
@@ -159,6 +160,12 @@ class PackedTrainer:
         self, trajectories: Sequence[Trajectory], advantages: Advantages, speakers: Sequence[str] = ("agent",)
     ) -> dict[str, float]:
         """`update`, for callers without an event loop."""
+        with out_of_memory("training", advice(self._microbatch_tokens)):
+            return self._trained(trajectories, advantages, speakers)
+
+    def _trained(
+        self, trajectories: Sequence[Trajectory], advantages: Advantages, speakers: Sequence[str]
+    ) -> dict[str, float]:
         started = time.perf_counter()
         rows = self._with_columns(training_rows(trajectories, advantages, speakers=speakers, columns=self._columns))
         if not rows:
@@ -321,6 +328,14 @@ class PackedTrainer:
             return 16384
         share = sum(len(row.ids) for row in rows) / self._workers.count
         return int(min(2048, max(256, 1.25 * share)))  # no more parts than workers need, even if rows differ in length
+
+
+def advice(microbatch_tokens: int | None) -> str:
+    """What to do where memory ran out."""
+    return (
+        f"lower microbatch_tokens of the trainer (now {microbatch_tokens or 'unset'}; nothing else changes by it), "
+        'take dtype = "bfloat16" or lora_rank in [model], or fewer workers'
+    )
 
 
 @dataclass(frozen=True, eq=False)
