@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Committed
 from agentrl.runs.run import check
 from agentrl.runs.watchers import ShowsProgress
+from agentrl_plugins.samplers.uniform import Uniform
 
 ROOT = Path(__file__).parents[1]
 OLD = Path(__file__).parent / "data/run_of_version_1"
@@ -195,6 +197,53 @@ def test_evaluation_of_a_finished_run_repeats_its_last_table(finished: agentrl.R
     )
 
 
+class Hears(Uniform):
+    """A sampler that remembers what it was told of evaluations, and may be interrupted by one."""
+
+    heard: list[float]
+    evaluations = 0
+    interrupted_by = 0
+
+    def observe_evaluation(self, result: agentrl.Evaluation) -> None:
+        self.heard = [*getattr(self, "heard", []), result.success.value]
+        type(self).evaluations += 1
+        if self.evaluations == self.interrupted_by:
+            raise KeyboardInterrupt
+
+    def state(self) -> Any:
+        return {"heard": getattr(self, "heard", [])}
+
+    def restore(self, state: Any) -> None:
+        self.heard = state["heard"]
+
+
+@pytest.mark.parametrize("stages", [[2, 2], [4]], ids=["at the end of each stage", "inside a stage"])
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("played", [True, False])
+def test_an_evaluation_that_a_run_was_ended_in_is_played_and_its_parts_hear_of_it(
+    stages: list[int], at: int, played: bool, tmp_path: Path
+) -> None:
+    class Interrupted(Hears):
+        interrupted_by, evaluations = at, 0
+
+    plan = {"split": "valid", "tasks": 3, "every": 2, "during_split": "train", "during_tasks": 5}
+    updates = [{"name": f"s{number}", "updates": count} for number, count in enumerate(stages)]
+    config = tables(tmp_path, stages=updates, evaluation=plan)
+    whole = agentrl.train(config, parts={"sampler": Hears}).folder
+    with pytest.raises(KeyboardInterrupt):
+        agentrl.train(config, parts={"sampler": Interrupted})
+    ended = tmp_path / "corridor-2"
+    done = len(Run.open(ended).commits())
+    assert done == 2 * at
+    if not played:
+        shutil.rmtree(ended / f"evaluations/{done:06d}-during")
+    agentrl.resume(ended, parts={"sampler": Hears})
+    names = [{path.name for path in (folder / "evaluations").iterdir()} for folder in (whole, ended)]
+    assert names[0] == names[1]
+    states = [Run.open(folder).commits()[-1].state["stages"] for folder in (whole, ended)]
+    assert states[0] == states[1]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_full_disk_is_one_line_and_the_run_goes_on_after_cleaning_up(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
@@ -214,6 +263,14 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_cleaning_up(tmp_path:
         done = len(Run.open(disk / "corridor").commits())
         assert done > 0
         shutil.copytree(disk / "corridor", tmp_path / "moved")
+        waste.write_bytes(b"")
+        with contextlib.suppress(OSError), waste.open("ab", 0) as file:
+            while file.write(b"0" * 4096):
+                pass
+        again = command("train", "--resume", disk / "corridor")
+        assert again.returncode == 2, again.stderr
+        assert "No space left" in again.stderr
+        assert "Traceback" not in again.stderr
         assert command("train", "--resume", tmp_path / "moved").returncode == 0
         assert len(Run.open(tmp_path / "moved").commits()) == 40
     finally:

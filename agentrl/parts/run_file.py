@@ -48,7 +48,7 @@ class EvaluationPlan(_Table):
     """Split that final numbers are taken from."""
     tasks: Annotated[int, Field(ge=1)] = 200
     """How many tasks of the split."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the plays; not that of the run, so that runs are compared on the same ones."""
     policy: dict[str, object] = {}
     """Settings of the policy that differ in evaluation, such as `temperature`."""
@@ -92,7 +92,7 @@ class RunFile(_Table):
 
     name: str
     """Name of the run; its folder is `runs`/`name`, with a number where that exists."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """All randomness comes from it."""
     runs: Annotated[Path, Field(strict=False)] = Path("runs")
     """Folder that run folders are made in."""

@@ -9,7 +9,7 @@ from agentrl.data.types import Outcome
 from agentrl.evaluation.store import best_update
 from agentrl.parts.contracts import Logger
 from agentrl.parts.host import Host
-from agentrl.parts.run_file import RunFile
+from agentrl.parts.run_file import RunFile, Stage
 from agentrl.runs.evaluations import Evaluations
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
@@ -25,19 +25,22 @@ class EvaluatesDuring:
         self._evaluations, self._parts, self._progress, self._loggers = evaluations, parts, progress, loggers
 
     async def committed(self, event: Committed) -> None:
-        done = event.update + 1
-        if not self._evaluations.due(done, event.stage):
+        await self.after(event.update, event.stage)
+
+    async def after(self, update: int, stage: Stage) -> None:
+        """Also for a resumed run, whose parts have not heard what was played, or was to be played, after its last commit."""
+        result = await self._evaluations.during(update + 1, stage)
+        if result is None:
             return
-        self._progress.phase = "evaluating"
-        result = await self._evaluations.during(done, event.stage)
         metrics = {"during/success": result.success.value, "during/return": result.mean_return.value}
         self._progress.metrics |= metrics
-        for part in self._parts.live[event.stage.name].observers.values():
+        live = self._parts.live.get(stage.name)
+        for part in live.observers.values() if live is not None else ():
             observe = getattr(part, "observe_evaluation", None)
             if observe is not None:
                 observe(result)
         for logger in self._loggers:
-            logger.log(event.update, metrics)
+            logger.log(update, metrics)
 
 
 class Prunes:
