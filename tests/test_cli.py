@@ -56,6 +56,10 @@ def agentrl(*arguments: object, stdin: str | None = None) -> Result:
         (["train", "RUN", "stages.lr.updates=1"], ["'lr' is neither a name nor a position", "'rl'"]),
         (["train", "RUN", "environment.length=abc"], ["length = 'abc'", "int"]),
         (["train", "RUN", "environment.length=2"], ["length = 2"]),
+        (["train", "RUN", "seed=-1"], ["seed = -1", "greater than or equal to 0"]),
+        (["train", "FOLDER"], ["is a folder", "train --resume"]),
+        (["train", "RUN", "--resume", "--check"], ["it takes no overrides ('--check' given)"]),
+        (["play", "corridor", "--seed", "-1"], ["--seed"]),
         (["train", "RUN", "nonsense"], ["'nonsense' is no override", "key.sub=value"]),
         (["train", "RUN", "model.name=pretrained", "model.path=/nowhere"], ["no folder '/nowhere'"]),
         (["train", "RUN", "policy.name=transformers"], ["needs a language model"]),
@@ -100,7 +104,9 @@ def test_train_eval_resume_and_dry_run(run_file: Path, tmp_path: Path) -> None:
         json.loads(agentrl("eval", tmp_path / "runs/c", "--json").stdout)["summary"]["tasks"] == 13
     )  # of the 20, as many differ
     assert "success" in agentrl("eval", tmp_path / "runs/c", "evaluation.tasks=5").output
-    assert agentrl("train", "--resume", run_file).exit_code == 0
+    resumed = agentrl("train", "--resume", run_file)
+    assert resumed.exit_code == 0
+    assert "goes on by its own run.toml, which differs" in resumed.output, "that run was begun with seed=2"
     refused = agentrl("train", "--resume", tmp_path / "runs/c", "seed=1")
     assert "takes no overrides" in refused.output
 

@@ -40,11 +40,7 @@ UPWARD: set[tuple[str, str]] = set()
 CYCLES: set[tuple[str, ...]] = set()
 """Modules that import one another in a circle, sorted."""
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
-LONG_FUNCTIONS = {
-    ("agentrl/runs/parts.py", "_new_stage"),
-    ("plugins/agentrl_plugins/models/tiny.py", "tiny"),
-    ("plugins/agentrl_plugins/trainers/packed_trainer.py", "__init__"),
-}
+LONG_FUNCTIONS: set[tuple[str, str]] = set()
 LONG_FILES: set[str] = set()
 
 

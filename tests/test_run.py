@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,14 @@ from differences import first_difference
 
 import agentrl
 from agentrl import AgentRLError, Batch, ConfigError, RecordError, read_trajectories
+from agentrl.cli.display import Display
 from agentrl.data.record import Run
 from agentrl.parts.run_file import Stage
 from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Committed
 from agentrl.runs.run import check
 from agentrl.runs.watchers import ShowsProgress
+from agentrl_plugins.samplers.uniform import Uniform
 
 ROOT = Path(__file__).parents[1]
 OLD = Path(__file__).parent / "data/run_of_version_1"
@@ -193,6 +197,53 @@ def test_evaluation_of_a_finished_run_repeats_its_last_table(finished: agentrl.R
     )
 
 
+class Hears(Uniform):
+    """A sampler that remembers what it was told of evaluations, and may be interrupted by one."""
+
+    heard: list[float]
+    evaluations = 0
+    interrupted_by = 0
+
+    def observe_evaluation(self, result: agentrl.Evaluation) -> None:
+        self.heard = [*getattr(self, "heard", []), result.success.value]
+        type(self).evaluations += 1
+        if self.evaluations == self.interrupted_by:
+            raise KeyboardInterrupt
+
+    def state(self) -> Any:
+        return {"heard": getattr(self, "heard", [])}
+
+    def restore(self, state: Any) -> None:
+        self.heard = state["heard"]
+
+
+@pytest.mark.parametrize("stages", [[2, 2], [4]], ids=["at the end of each stage", "inside a stage"])
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("played", [True, False])
+def test_an_evaluation_that_a_run_was_ended_in_is_played_and_its_parts_hear_of_it(
+    stages: list[int], at: int, played: bool, tmp_path: Path
+) -> None:
+    class Interrupted(Hears):
+        interrupted_by, evaluations = at, 0
+
+    plan = {"split": "valid", "tasks": 3, "every": 2, "during_split": "train", "during_tasks": 5}
+    updates = [{"name": f"s{number}", "updates": count} for number, count in enumerate(stages)]
+    config = tables(tmp_path, stages=updates, evaluation=plan)
+    whole = agentrl.train(config, parts={"sampler": Hears}).folder
+    with pytest.raises(KeyboardInterrupt):
+        agentrl.train(config, parts={"sampler": Interrupted})
+    ended = tmp_path / "corridor-2"
+    done = len(Run.open(ended).commits())
+    assert done == 2 * at
+    if not played:
+        shutil.rmtree(ended / f"evaluations/{done:06d}-during")
+    agentrl.resume(ended, parts={"sampler": Hears})
+    names = [{path.name for path in (folder / "evaluations").iterdir()} for folder in (whole, ended)]
+    assert names[0] == names[1]
+    states = [Run.open(folder).commits()[-1].state["stages"] for folder in (whole, ended)]
+    assert states[0] == states[1]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_full_disk_is_one_line_and_the_run_goes_on_after_cleaning_up(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
@@ -212,6 +263,14 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_cleaning_up(tmp_path:
         done = len(Run.open(disk / "corridor").commits())
         assert done > 0
         shutil.copytree(disk / "corridor", tmp_path / "moved")
+        waste.write_bytes(b"")
+        with contextlib.suppress(OSError), waste.open("ab", 0) as file:
+            while file.write(b"0" * 4096):
+                pass
+        again = command("train", "--resume", disk / "corridor")
+        assert again.returncode == 2, again.stderr
+        assert "No space left" in again.stderr
+        assert "Traceback" not in again.stderr
         assert command("train", "--resume", tmp_path / "moved").returncode == 0
         assert len(Run.open(tmp_path / "moved").commits()) == 40
     finally:
@@ -249,6 +308,9 @@ def test_the_path_for_large_models_runs_on_a_folder_on_disk(tmp_path: Path) -> N
     assert result.summary["updates"] == {"gigpo": 2}
     again = agentrl.evaluate(result.folder, ["evaluation.tasks=2"], model=result.folder / "model")
     assert len(again.plays) == 2
+    for source in (result.folder, ROOT / "examples/household_qwen.toml"):
+        with pytest.raises(ConfigError, match="dtype = 'bfloat17'"):  # settings are those of the model that is played
+            agentrl.evaluate(source, ["model.dtype=bfloat17"], model=result.folder / "model")
 
 
 REWRITES = (  # old answers are shortened, as templates that drop old thoughts do
@@ -302,17 +364,74 @@ def test_with_history_as_sampled_the_same_run_has_a_row_for_each_trajectory(tmp_
         assert commit.metrics["train/row_tokens_ratio"] == 1
 
 
-def test_where_rows_hold_many_times_their_distinct_tokens_a_person_is_told_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    watcher = ShowsProgress(Progress(), 0)
-    for update, ratio in enumerate((2.9, 3.5, 4.0)):
-        event = Committed(update, Stage(name="rl"), Batch(update, ()), {"train/row_tokens_ratio": ratio})
-        with caplog.at_level(logging.WARNING, "agentrl"):
+def told(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, events: Sequence[Committed]) -> str:
+    """What a display without a terminal says of these updates; the log says it too."""
+    progress = Progress()
+    watcher = ShowsProgress(progress, 0)
+    with caplog.at_level(logging.WARNING, "agentrl"), Display(progress):
+        for event in events:
             asyncio.run(watcher.committed(event))
-    assert caplog.text.count("rows hold") == 1
-    assert 'history = "as_sampled"' in caplog.text
-    assert "turns = 4" in caplog.text
+    assert all(text in caplog.text for text in progress.advice.values())
+    return capsys.readouterr().err
+
+
+def test_where_rows_hold_many_times_their_distinct_tokens_a_person_is_told_once(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    events = [
+        Committed(update, Stage(name="rl"), Batch(update, ()), {"train/row_tokens_ratio": ratio})
+        for update, ratio in enumerate((2.9, 3.5, 4.0))
+    ]
+    said = told(capsys, caplog, events)
+    assert said.count("rows hold") == caplog.text.count("rows hold") == 1
+    assert 'history = "as_sampled"' in said
+    assert "turns = 4" in said
+
+
+def ended(update: int, *outcomes: agentrl.Outcome, reward: float = 0.0) -> Committed:
+    """An update of trajectories that ended so."""
+    turns = (agentrl.Turn("", agentrl.Completion("go"), "go", reward, ""),)
+    played = [
+        agentrl.Trajectory(turns, agentrl.Task("train", 0), "0", outcome, number, error="a prompt of 70 tokens")
+        for number, outcome in enumerate(outcomes)
+    ]
+    return Committed(update, Stage(name="rl"), Batch(update, (agentrl.Group("0", 0, tuple(played)),)), {})
+
+
+def test_when_every_trajectory_of_an_update_ends_at_the_context_limit_a_person_is_told_once(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    full, over = agentrl.Outcome.CONTEXT_LIMIT, agentrl.Outcome.TERMINATED
+    assert "limit" not in told(capsys, caplog, [ended(0, full, over)])
+    said = told(capsys, caplog, [ended(0, full, over), ended(1, full, full), ended(2, full, full)])
+    assert said.count("all 2 trajectories of update 1 ended at the context limit: a prompt of 70 tokens") == 1
+
+
+def test_when_nothing_but_time_runs_out_for_three_updates_a_person_is_told_once(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    late = agentrl.Outcome.TURN_LIMIT
+    for reward in (0.0, 0.5):  # twice two in a row, and what earned something
+        events = [
+            ended(0, late),
+            ended(1, late),
+            ended(2, late, reward=0.5),
+            *(ended(u, late, reward=reward) for u in (3, 4)),
+        ]
+        assert "out of turns" not in told(capsys, caplog, events)
+    said = told(capsys, caplog, [ended(update, late, late) for update in range(7)])
+    assert said.count("in 3 updates on end every trajectory ran out of turns with return 0") == 1
+
+
+def test_a_run_in_which_no_prompt_but_the_first_fits_says_what_to_set(tmp_path: Path) -> None:
+    config = rewriting(tmp_path)
+    config["policy"] |= {"max_context": 112, "max_tokens": 4}
+    progress = Progress()
+    folder = agentrl.train(config, progress=progress).folder
+    (said,) = progress.advice.values()
+    assert "all 6 trajectories of update 0 ended at the context limit: a prompt of" in said
+    assert "leaves no room in max_context = 112; raise max_context of the policy" in said
+    assert said in (folder / "run.log").read_text()
 
 
 def test_a_run_of_an_earlier_version_is_read_and_evaluated_but_not_resumed(tmp_path: Path) -> None:

@@ -340,6 +340,27 @@ def test_a_loss_that_is_not_finite_is_an_error_and_leaves_the_weights(trajectori
     trainer.close()
 
 
+class Huge(PPO):
+    """A loss that wants more memory than there is."""
+
+    def __call__(self, batch):
+        torch.empty(1 << 50)
+        return super().__call__(batch)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_running_out_of_memory_is_one_line_that_says_what_was_asked_and_what_to_lower(trajectories, workers):
+    model = fresh()
+    before = weights_of(model)
+    trainer = trainer_of(model, Huge(), workers=workers, microbatch_tokens=100)
+    with pytest.raises(
+        PolicyFault, match=r"while training; torch asked for \d+ bytes: lower microbatch_tokens .*now 100"
+    ):
+        trainer.train(trajectories, random_advantages(trajectories))
+    assert torch.equal(weights_of(model), before)
+    trainer.close()
+
+
 def test_the_reference_stays_where_training_began_and_holds_the_policy_back(trajectories):
     drift = {}
     for weight in (0.0, 10.0):

@@ -398,6 +398,18 @@ def test_the_context_limit_cuts_and_then_overflows(model):
         asyncio.run(policy.act(Dialogue(long, "k", 6)))
 
 
+def test_out_of_memory_fails_the_turns_under_way_with_one_clear_line_and_the_next_turn_is_well(model):
+    policy = TransformersPolicy(model, max_tokens=4)
+    dialogue = Dialogue((Message("user", observation(0, 0)),), "k", 5)
+    hook = model.base.model.register_forward_pre_hook(lambda module, inputs: torch.empty(1 << 50))
+    try:
+        with pytest.raises(PolicyFault, match="out of memory while sampling; torch asked for .* bytes: lower rows"):
+            asyncio.run(policy.act(dialogue))
+    finally:
+        hook.remove()
+    assert len(asyncio.run(policy.act(dialogue)).ids)
+
+
 def test_a_prompt_that_was_made_is_taken_as_it_is(model):
     policy = TransformersPolicy(model, max_tokens=8)
     asked = (Message("user", observation(0, 0)),)

@@ -12,14 +12,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from plugin_install import environ
 
 import agentrl
 from agentrl import SavedCodec, Seed
 from agentrl.data.record import Run
+from agentrl_plugins.models.memory import out_of_memory
 from agentrl_plugins.models.template_codec import TemplateCodec
 from agentrl_plugins.models.tiny import tiny
 from agentrl_plugins.policies.transformers_policy import TransformersPolicy
+from agentrl_plugins.trainers.packed_trainer import advice
 from agentrl_sandboxes.bubblewrap import preflight
 
 PAGE = Path(__file__).parents[1] / "docs/troubleshooting.md"
@@ -100,6 +103,28 @@ def overflow(folder: Path) -> str:
     return refused(lambda: asyncio.run(policy.act(dialogue)))
 
 
+def crowded(folder: Path) -> str:
+    model = {"name": "tiny", "layers": 1, "width": 16, "heads": 2, "kv_heads": 1, "head_width": 8, "vocabulary": 300}
+    policy = {"name": "transformers", "max_tokens": 4, "max_context": 130}
+    changes = {
+        "name": "crowded",
+        "runs": str(folder),
+        "model": model,
+        "policy": policy,
+        "loss": "ppo",
+        "trainer": "packed",
+    }
+    return (agentrl.train({**TABLES, **changes}).folder / "run.log").read_text(encoding="utf-8")
+
+
+def memory(folder: Path) -> str:
+    def train() -> None:
+        with out_of_memory("training", advice(256)):
+            torch.empty(1 << 50)
+
+    return refused(train)
+
+
 def _words() -> agentrl.Texts:
     return agentrl.Texts(["a b c d", "e f g h"])
 
@@ -145,8 +170,6 @@ def unannotated(folder: Path) -> str:
 
 
 def gpu(folder: Path) -> str:
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     return refused(
@@ -158,7 +181,7 @@ def gpu(folder: Path) -> str:
 
 
 PROVOKED = [
-    bwrap, apparmor, template, overflow, old, overrides, locked, damaged, broken, factory, unannotated, gpu,
+    bwrap, apparmor, template, overflow, crowded, memory, old, overrides, locked, damaged, broken, factory, unannotated, gpu,
 ]  # fmt: skip
 
 

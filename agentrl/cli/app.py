@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,6 +126,14 @@ def train(
     target: str, overrides: tuple[str, ...], resuming: bool, dry_run: bool, checking: bool, as_json: bool
 ) -> None:
     """Train as the run file TARGET says; OVERRIDES are key.sub=value."""
+    if resuming and (overrides or dry_run or checking):
+        given = overrides[0] if overrides else "--dry-run" if dry_run else "--check"
+        raise ConfigError(f"--resume goes on exactly as the run began; it takes no overrides ({given!r} given)")
+    if Path(target).is_dir() and not resuming:
+        raise ConfigError(
+            f"{target} is a folder: `agentrl train --resume {target}` goes on with a run, and "
+            f"`agentrl train {Path(target) / 'run.toml'}` begins another one like it"
+        )
     if dry_run or checking:
         from agentrl.parts.run_file import parse
         from agentrl.parts.tables import read_tables
@@ -136,8 +145,6 @@ def train(
     from agentrl.runs import run
     from agentrl.runs.progress import Progress
 
-    if resuming and overrides:
-        raise ConfigError(f"--resume goes on exactly as the run began; it takes no overrides ({overrides[0]!r} given)")
     progress = Progress()
     try:
         with Display(progress):
@@ -146,9 +153,13 @@ def train(
             else:
                 result = run.train(target, overrides, progress=progress)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed once more, it would only spoil the last words
         folder = progress.folder
-        click.echo(f"\nstopped; {progress.done} of {progress.total} updates are safe in {folder}", err=True)
-        click.echo(f"go on with: agentrl train --resume {folder}", err=True)
+        if folder:
+            click.echo(f"\nstopped; {progress.done} of {progress.total} updates are safe in {folder}", err=True)
+            click.echo(f"go on with: agentrl train --resume {folder}", err=True)
+        else:
+            click.echo("\nstopped while setting up; nothing was begun", err=True)
         sys.exit(130)
     if as_json:
         click.echo(json.dumps({"folder": str(result.folder), **result.summary}, indent=2))
@@ -264,7 +275,10 @@ def _run_folder(target: str) -> Path:
         raise ConfigError(
             f"there is no run of {config.name!r} under {config.runs}/ to go on with; omit --resume to begin one"
         )
-    return max(runs, key=lambda folder: (folder / "run.toml").stat().st_mtime)
+    newest = max(runs, key=lambda folder: (folder / "run.toml").stat().st_mtime)
+    if read_tables(newest / "run.toml") != config.tables:
+        click.echo(f"note: {newest} goes on by its own run.toml, which differs from {path}", err=True)
+    return newest
 
 
 def _host() -> Any:

@@ -25,6 +25,7 @@ class Display:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._advised: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True, name="display")
 
@@ -55,12 +56,19 @@ class Display:
         said, silent_s = ("", 0), 0.0
         while not self._over.wait(_PLAIN_EVERY_S):
             silent_s += _PLAIN_EVERY_S
+            self._advise()
             now = (self._progress.stage, self._progress.done)
             if now != said or silent_s >= _PLAIN_AT_LEAST_EVERY_S:
                 sys.stderr.write(_line(self._progress) + "\n")
                 sys.stderr.flush()
                 said, silent_s = now, 0.0
+        self._advise()
         sys.stderr.write(_line(self._progress) + "\n")
+
+    def _advise(self) -> None:
+        advice = dict(self._progress.advice)
+        sys.stderr.write("".join(f"agentrl: {advice[about]}\n" for about in advice if about not in self._advised))
+        self._advised |= advice.keys()
 
 
 def _line(progress: Progress) -> str:
@@ -88,6 +96,7 @@ def _left(progress: Progress) -> str:
 
 
 def _panel(progress: Progress) -> Any:
+    from rich.markup import escape
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -101,4 +110,6 @@ def _panel(progress: Progress) -> Any:
         body.add_row("left in this stage", _left(progress))
     for name, value in _numbers(progress):
         body.add_row(name, value)
+    for text in list(progress.advice.values()):
+        body.add_row("[bold yellow]note[/]", escape(text))
     return Panel(body, title=progress.run, subtitle=progress.folder, expand=False)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--policy", default="human", show_default=True, help="Who plays: human, expert or random.")
 @click.option("--split", help="Split to take the task from.")
 @click.option("--index", type=int, help="Which task of the split.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--web", is_flag=True, help="As a page in a browser, for worlds that are one (webshop).")
 @click.option("--port", type=int, default=0, help="Of the page; 0 takes a free one.")
 def play(

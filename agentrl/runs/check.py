@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentrl.data.types import AGENT, Task
+from agentrl.data.types import Task
 from agentrl.errors import AgentRLError, ConfigError
 from agentrl.parts.live import LiveStage
 from agentrl.parts.playing import Play, Policy
@@ -56,7 +56,7 @@ async def _play_one(stage: Stage, live: RunParts, parts: LiveStage) -> None:
     split = str(stage.parts["sampler"].settings.get("split", next(iter(live.splits(stage)))))
     play = Play(Task(split, 0), "check", 0, 0, max_turns=TURNS)
     played = await live.player(stage.name).play(parts.speakers, [play])
-    live.player(stage.name).metrics()
+    live.player(stage.name).metrics()  # its counters, as those of the policies, are for the updates
     for speaker in parts.speakers.values():
         getattr(speaker, "metrics", dict)()
     last = played[-1]
@@ -65,4 +65,3 @@ async def _play_one(stage: Stage, live: RunParts, parts: LiveStage) -> None:
             f"stage {stage.name!r}: its first task cannot be played, so nothing was begun ({last.outcome.value}: "
             f"{last.error}). Play it yourself: agentrl play {stage.parts['environment'].name}"
         )
-    assert AGENT in parts.speakers

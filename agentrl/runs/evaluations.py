@@ -1,89 +1,73 @@
-"""Playing held-out tasks between updates, and keeping what came of it."""
+"""Playing held-out tasks with the present weights, and keeping what came of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Sequence
 
 from agentrl.data.record import Run
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import AGENT, Task
-from agentrl.errors import ConfigError
 from agentrl.evaluation.protocol import Evaluation, evaluate
 from agentrl.evaluation.store import DURING, FINAL, keep_evaluation, read_evaluation
 from agentrl.parts.handover import Probe
 from agentrl.parts.live import LiveStage, accepted
-from agentrl.parts.playing import Policy, Speakers
+from agentrl.parts.playing import Policy
 from agentrl.parts.run_file import EvaluationPlan, Stage
 from agentrl.parts.weights import Model
 from agentrl.runs.parts import RunParts
-from agentrl.worlds.player import EpisodePlayer
+from agentrl.runs.progress import Progress
 
 
 class Evaluations:
     """The evaluations of one run, each played once: a folder per update and split."""
 
-    def __init__(self, run: Run, parts: RunParts, plan: EvaluationPlan) -> None:
-        self._run, self._parts, self._plan = run, parts, plan
+    def __init__(self, run: Run, parts: RunParts, plan: EvaluationPlan, progress: Progress) -> None:
+        self._run, self._parts, self._plan, self._progress = run, parts, plan, progress
 
-    async def final(self, update: int, stage: Stage) -> Evaluation:
+    async def final(self, update: int, stage: Stage) -> None:
         """The split that final numbers are taken from, with the weights after `update` updates."""
-        return await self._kept(update, FINAL, stage, self._plan.split, self._plan.tasks)
+        await self._once(update, FINAL, stage, self._plan.split, self._plan.tasks)
 
-    async def during(self, update: int, stage: Stage) -> Evaluation:
-        """The split that picks the best checkpoint."""
-        assert self._plan.during_split is not None
-        return await self._kept(update, DURING, stage, self._plan.during_split, self._plan.during_tasks)
+    async def during(self, update: int, stage: Stage) -> Evaluation | None:
+        """The split that picks the best checkpoint; None where it is not due after `update` updates."""
+        split, every = self._plan.during_split, self._plan.every
+        if split is None or not every or not update or update % every or not stage.evaluate:
+            return None
+        return await self._once(update, DURING, stage, split, self._plan.during_tasks)
 
-    def due(self, update: int, stage: Stage) -> bool:
-        """Whether `during` is to be played after `update` updates."""
-        return update > 0 and self._plan.every > 0 and stage.evaluate and update % self._plan.every == 0
-
-    async def _kept(self, update: int, name: str, stage: Stage, split: str, tasks: int) -> Evaluation:
+    async def _once(self, update: int, name: str, stage: Stage, split: str, tasks: int) -> Evaluation:
         known = read_evaluation(self._run, update, name)
         if known is not None:
             return known
-        player = self._parts.evaluation_player(stage)
-        try:
-            speaker = self._parts.evaluation_policy(self._plan)
-            speakers = {**self._parts.others(), AGENT: speaker}
-            await up_to_date(self._parts, speaker)
-            result = await play_tasks(player, speakers, split, tasks, self._plan.seed, f"eval-{update}{name}")
-        finally:
-            player.close()
-            for policy in self._parts.policies.values():
-                getattr(policy, "metrics", dict)()  # its counters are for the updates
-
+        self._progress.phase = "evaluating"
+        result = await play_held_out(self._parts, self._plan, stage, split, tasks, f"eval-{update}{name}")
+        for policy in self._parts.policies.values():
+            getattr(policy, "metrics", dict)()  # its counters are for the updates
         keep_evaluation(self._run, update, name, result, self._parts.host.columns)
         return result
 
 
-async def up_to_date(parts: RunParts, speaker: object) -> None:
-    """Give a policy the present weights of its model, if it has any."""
-    if isinstance(speaker, Policy) and speaker.accepts and speaker.version is not None:
-        model: Model = parts.model(speaker.version.model)
-        weights = await model.publish(model.version.update, via=accepted([speaker]))
-        await Probe().refresh([speaker], weights, model)
+async def play_held_out(
+    parts: RunParts, plan: EvaluationPlan, stage: Stage | None, split: str, tasks: int, key: str = "eval"
+) -> Evaluation:
+    """Play the first `tasks` tasks of a split once each, with the present weights."""
+    player = parts.evaluation_player(stage)
+    try:
+        speakers = {**parts.others(), AGENT: parts.evaluation_policy(plan)}
+        for speaker in speakers.values():
+            if isinstance(speaker, Policy) and speaker.accepts and speaker.version is not None:
+                model: Model = parts.model(speaker.version.model)
+                weights = await model.publish(model.version.update, via=accepted([speaker]))
+                await Probe().refresh([speaker], weights, model)
+        chosen = [Task(split, index, seed=seed_of(plan.seed, index) % 2**31) for index in range(tasks)]
+        playing = evaluate(player, speakers, chosen, seed=plan.seed, key=key)
+        return await asyncio.create_task(playing, context=contextvars.Context())  # it belongs to no update
+    finally:
+        player.close()
 
 
 async def hand_over(stage: LiveStage) -> None:
     """Give the present weights to every policy of a stage; precedes the first play, also on resume."""
     weights = await stage.model.publish(stage.model.version.update, via=accepted(stage.policies))
     await stage.refresh(weights)
-
-
-async def play_tasks(
-    player: EpisodePlayer, speakers: Speakers, split: str, tasks: int, seed: int, key: str = "eval"
-) -> Evaluation:
-    """Play the first `tasks` tasks of a split once each."""
-    chosen: Sequence[Task] = [Task(split, index, seed=seed_of(seed, index) % 2**31) for index in range(tasks)]
-    playing = evaluate(player, speakers, chosen, seed=seed, key=key)
-    return await asyncio.create_task(playing, context=contextvars.Context())  # an evaluation belongs to no update
-
-
-def planned(plan: EvaluationPlan | None) -> EvaluationPlan:
-    """The plan. Raises ConfigError where the run file has none."""
-    if plan is None:
-        raise ConfigError("there is no [evaluation] table; it names the split and the number of tasks")
-    return plan

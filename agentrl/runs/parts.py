@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
 
 import gymnasium
 
@@ -62,7 +61,7 @@ class RunParts:
             named=self.named,
             stack=stack,
         )
-        self.dialect: Dialect = self._built("dialect")
+        self.dialect: Dialect = host.build(_given(config, "dialect"), self.scope)
 
     @property
     def has_model(self) -> bool:
@@ -161,9 +160,7 @@ class RunParts:
 
     def environments(self, stage: Stage | None = None, speaker: Callable[[], Speaker] | None = None) -> WorldMaker:
         """Makes worlds of a stage (of the run); voices speak for `speaker`, the run's policy unless given."""
-        spec = stage.parts["environment"] if stage else self.config.spec("environment")
-        if spec is None:
-            raise ConfigError("this run has no [environment]; add one")
+        spec = stage.parts["environment"] if stage else _given(self.config, "environment")
 
         def voice(policy: Policy | None, clock: Clock) -> Voice:
             asked = policy or (speaker or self.policy)()
@@ -185,11 +182,6 @@ class RunParts:
         folder = source / "codec" / name
         return folder if folder.is_dir() else Run.open(source).model_folder()
 
-    def _built(self, kind: str) -> Dialect:
-        spec = self.config.spec(kind)
-        assert spec is not None  # kinds with a default
-        return cast(Dialect, self.host.build(spec, self.scope))
-
     def _policy(self, spec: Spec, dialect: Dialect | None = None) -> Speaker:
         model = self._model_of(spec)
         own: dict[object, object] = {}
@@ -209,19 +201,56 @@ class RunParts:
         return self.model(name.partition(".")[2]) if isinstance(name, str) else self.model() if self.has_model else None
 
     def _new_stage(self, stage: Stage) -> LiveStage:
-        config, host = self.config, self.host
-        dialect: Dialect = host.build(stage.parts["dialect"], self.scope)
-        own = stage.parts["policy"] != config.parts.get("policy")
+        dialect: Dialect = self.host.build(stage.parts["dialect"], self.scope)
+        own = stage.parts["policy"] != self.config.parts.get("policy")
         agent = self._policy(stage.parts["policy"], dialect) if own else self.policy()
-        others = {n: agent if config.policy_of(n) == AGENT else self.policy(n) for n in config.policies}
+        policy_of = self.config.policy_of
+        others = {name: agent if policy_of(name) == AGENT else self.policy(name) for name in self.config.policies}
         speakers = {AGENT: agent, **others}
         model = self._trained(stage, speakers)
         stack = self._stacks[stage.name] = ExitStack()
         self.scope.stack.callback(stack.close)  # before the policies, which were made before
         # The speakers' model writes their ids; demonstrators have none, so the trained one writes theirs.
-        player = self._player(stage, dialect, self.scope, model, lambda: agent)
-        self._players[stage.name] = player
-        scope = self.scope.within(
+        player = self._players[stage.name] = self._player(stage, dialect, self.scope, model, lambda: agent)
+        scope = self._scope_of(stage, model, agent, dialect, player, stack)
+        scope.keep(player)
+        specs = {kind: stage.parts[kind] for kind in ("collector", "sampler", "credit") if kind in stage.parts}
+        shapers = {f"shapers.{number}": spec for number, spec in enumerate(stage.shapers)}
+        judges = {f"judges.{number}": spec for number, spec in enumerate(stage.judges)}
+        specs |= shapers | judges
+        parts = {name: scope.keep(self.host.build(spec, scope)) for name, spec in specs.items()}
+        if "loss" in stage.parts:
+            scope = scope.within({Loss: self.host.build(stage.parts["loss"], scope)})
+        parts |= {"player": player, "context": player.context}
+        order = ["sampler", "collector", "player", "context", *judges, "credit", *shapers]
+        observers = {name: parts[name] for name in order if name in parts}
+        _check_state(observers)
+        return LiveStage(
+            name=stage.name,
+            model=model,
+            trainer=scope.keep(self.host.build(stage.parts["trainer"], scope)),
+            speakers=speakers,
+            policies=_playing_with(model, [agent, self.policies.get(AGENT), *speakers.values()]),
+            collector=parts["collector"],
+            sampler=parts["sampler"],
+            credits=parts.get("credit"),
+            trains=stage.trains,
+            shapers=[parts[name] for name in shapers],
+            judges=[parts[name] for name in judges],
+            observers=observers,
+            columns=self.host.columns,
+            scheduled=self._scheduled(stage),
+            names={
+                name: f"{spec.kind} {spec.name!r} of plugin {self.host.plugin_of(spec)!r}"
+                for name, spec in {**stage.parts, **specs}.items()
+            },
+        )
+
+    def _scope_of(
+        self, stage: Stage, model: Model, agent: Speaker, dialect: Dialect, player: EpisodePlayer, stack: ExitStack
+    ) -> Scope:
+        """What the parts of a stage are given."""
+        return self.scope.within(
             {
                 Model: model,
                 Codec: model.codec,
@@ -234,58 +263,6 @@ class RunParts:
             },
             voice=lambda policy: self._no_voice(),
             stack=stack,
-        )
-        scope.keep(player)
-        built = {
-            kind: scope.keep(host.build(stage.parts[kind], scope))
-            for kind in ("collector", "sampler", "credit")
-            if kind in stage.parts
-        }
-        shapers = [scope.keep(host.build(spec, scope)) for spec in stage.shapers]
-        judges = [scope.keep(host.build(spec, scope)) for spec in stage.judges]
-        if "loss" in stage.parts:
-            scope = scope.within({Loss: host.build(stage.parts["loss"], scope)})
-        trainer = scope.keep(host.build(stage.parts["trainer"], scope))
-        engines = [agent, self.policies.get(AGENT)] + [speakers[name] for name in speakers]
-        observers: dict[str, object] = {
-            "sampler": built["sampler"],
-            "collector": built["collector"],
-            "player": player,
-            "context": player.context,
-            **{f"judges.{i}": judge for i, judge in enumerate(judges)},
-            **({"credit": built["credit"]} if "credit" in built else {}),
-            **{f"shapers.{i}": shaper for i, shaper in enumerate(shapers)},
-        }
-        _check_state(observers)
-        return LiveStage(
-            name=stage.name,
-            model=model,
-            trainer=trainer,
-            speakers=speakers,
-            policies=_playing_with(model, engines),
-            collector=built["collector"],
-            sampler=built["sampler"],
-            credits=built.get("credit"),
-            trains=stage.trains,
-            shapers=shapers,
-            judges=judges,
-            observers=observers,
-            columns=host.columns,
-            scheduled=self._scheduled(stage),
-            names={
-                **{
-                    kind: f"{kind} {spec.name!r} of plugin {host.plugin_of(spec)!r}"
-                    for kind, spec in stage.parts.items()
-                },
-                **{
-                    f"judges.{i}": f"judge {spec.name!r} of plugin {host.plugin_of(spec)!r}"
-                    for i, spec in enumerate(stage.judges)
-                },
-                **{
-                    f"shapers.{i}": f"shaper {spec.name!r} of plugin {host.plugin_of(spec)!r}"
-                    for i, spec in enumerate(stage.shapers)
-                },
-            },
         )
 
     def _scheduled(self, stage: Stage) -> dict[str, Scheduled[float]]:
@@ -316,8 +293,7 @@ class RunParts:
         self, stage: Stage | None, dialect: Dialect, scope: Scope, model: Model | None,
         speaker: Callable[[], Speaker] | None = None,
     ) -> EpisodePlayer:  # fmt: skip
-        spec = stage.parts["context"] if stage else self.config.spec("context")
-        assert spec is not None
+        spec = stage.parts["context"] if stage else _given(self.config, "context")
         settings = stage.player if stage else self.config.player
         environments = self.environments(stage, speaker)
         return EpisodePlayer(environments, self.host.build(spec, scope), dialect, settings, model)
@@ -370,18 +346,24 @@ class _Mute:
         return ""
 
 
+def _given(config: RunFile, kind: str) -> Spec:
+    """The run's part of a kind. Raises ConfigError where it has none."""
+    spec = config.spec(kind)
+    if spec is None:
+        raise ConfigError(f"this run has no [{kind}]; add one")
+    return spec
+
+
 def _playing_with(model: Model, speakers: list[Speaker | None]) -> list[Policy]:
     """Policies with weights of this model, each once."""
     policies = {
         id(speaker): speaker
         for speaker in speakers
-        if isinstance(speaker, Policy) and speaker.accepts and _name_of(speaker) == model.version.model
+        if isinstance(speaker, Policy)
+        and speaker.accepts
+        and (speaker.version or Version()).model == model.version.model
     }
     return list(policies.values())
-
-
-def _name_of(policy: Policy) -> str:
-    return policy.version.model if policy.version is not None else "model"
 
 
 def _check_state(parts: Mapping[str, object]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -22,10 +25,17 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     stage_started: float = field(default_factory=time.monotonic)
     stage_first: int = 0  # updates of this stage that an earlier process did
+    advice: dict[str, str] = field(default_factory=dict)  # what a person should know, each said once
 
     def step(self, doing: str, done: int, of: int) -> None:
         """A slow step of the set-up."""
         self.phase = f"{doing}: {done} of {of}"
+
+    def advise(self, about: str, text: str) -> None:
+        """Say something that a person should know, once for all that is `about` the same; it is logged too."""
+        if about not in self.advice:
+            self.advice[about] = text
+            log.warning("%s", text)
 
     @property
     def stage_seconds_left(self) -> float | None:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentrl.data.record import Run, model_place
 from agentrl.data.types import Advantage, Advantages, Batch, Metrics
 from agentrl.errors import AgentRLError, PluginError, RecordError
 from agentrl.parts.live import LiveStage
 from agentrl.parts.playing import Policy
-from agentrl.parts.run_file import RunFile, Stage
+from agentrl.parts.run_file import Stage
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
 from agentrl.runs.report import collected_metrics, token_metrics
+from agentrl.runs.signals import interrupts_wait
 from agentrl.worlds.buffer import Buffer
 
 
@@ -44,11 +43,11 @@ class Recorder:
     """Commits the updates of one stage."""
 
     def __init__(
-        self, config: RunFile, run: Run, parts: RunParts, stage: Stage, live: LiveStage, buffer: Buffer,
-        watchers: Sequence[Watcher], progress: Progress, seconds: Callable[[], float],
+        self, run: Run, parts: RunParts, stage: Stage, buffer: Buffer, watchers: Sequence[Watcher], progress: Progress,
+        seconds: Callable[[], float],
     ) -> None:  # fmt: skip
         """`seconds()`: spent on the run so far."""
-        self._config, self._run, self._parts, self._stage, self._live = config, run, parts, stage, live
+        self._run, self._parts, self._stage, self._live = run, parts, stage, parts.stage(stage)
         self._buffer, self._watchers, self._progress, self._seconds = buffer, watchers, progress, seconds
         self._last = time.perf_counter()
 
@@ -84,7 +83,7 @@ class Recorder:
         update, run = batch.update, self._run
         last = update + 1 == self._buffer.last
         with run.draft(f"writing the checkpoint of update {update}") as draft:
-            wanted = last or (update + 1) % self._config.checkpoint_every == 0
+            wanted = last or (update + 1) % self._parts.config.checkpoint_every == 0
             if wanted:
                 await self._checkpoint(draft / "checkpoint")
             run.commit(
@@ -103,50 +102,57 @@ class Recorder:
         for name, model in self._parts.models.items():
             await model.save(folder / model_place(name))
         for name, live in self._parts.live.items():
-            place = folder / "trainer" if name == self._stage.name else folder / "stages" / name
-            save = getattr(live.trainer, "save", None)
-            if save is not None:
-                await maybe(save(place))
-            for key, part in _savers(live).items():
-                await maybe(part.save(folder / "parts" / name / key))  # type: ignore[attr-defined]
+            for place, part in _saved(live, folder, name == self._stage.name):
+                await maybe(part.save(place))
 
     def _state(self) -> dict[str, object]:
-        stages = {name: states(live) for name, live in self._parts.live.items()}
+        stages = {
+            name: {key: part.state() for key, part in _stateful(live).items()}
+            for name, live in self._parts.live.items()
+        }
         versions = {name: model.version.update for name, model in self._parts.models.items()}
         return {"seconds": self._seconds(), "buffer": self._buffer.state(), "stages": stages, "versions": versions}
 
 
 async def restore(live: LiveStage, state: Mapping[str, object], checkpoint: Path, current: bool) -> None:
     """Trainer and parts of a stage as they were. Raises RecordError for what cannot be restored, naming the part."""
-    place = checkpoint / "trainer" if current else checkpoint / "stages" / live.name
-    load = getattr(live.trainer, "load", None)
-    if load is not None and place.exists():
-        await maybe(load(place))
+    for place, part in _saved(live, checkpoint, current):
+        if part is not live.trainer or place.exists():
+            with _restoring(live, part):
+                await maybe(part.load(place))
+    for key, part in _stateful(live).items():
+        with _restoring(live, part):
+            if key not in state:
+                raise RecordError("the run kept none")
+            part.restore(state[key])
+
+
+@contextlib.contextmanager
+def _restoring(live: LiveStage, part: object) -> Iterator[None]:
+    try:
+        yield
+    except (AgentRLError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
+        key = next((key for key, other in live.observers.items() if other is part), "trainer")
+        raise RecordError(
+            f"the state of {live.names.get(key, key)} cannot be restored: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _saved(live: LiveStage, checkpoint: Path, current: bool) -> Iterator[tuple[Path, Any]]:
+    """Parts of a stage that write folders of their own, and where in a checkpoint; the trainer first."""
+    if _has(live.trainer, "save", "load"):
+        yield checkpoint / "trainer" if current else checkpoint / "stages" / live.name, live.trainer
     for key, part in live.observers.items():
-        try:
-            if hasattr(part, "state") and hasattr(part, "restore"):
-                if key not in state:
-                    raise RecordError("the run kept none")
-                part.restore(state[key])
-            if key in _savers(live):
-                await maybe(part.load(checkpoint / "parts" / live.name / key))  # type: ignore[attr-defined]
-        except (AgentRLError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
-            raise RecordError(
-                f"the state of {live.names.get(key, key)} cannot be restored: {type(error).__name__}: {error}"
-            ) from error
+        if _has(part, "save", "load"):
+            yield checkpoint / "parts" / live.name / key, part
 
 
-def states(live: LiveStage) -> dict[str, object]:
-    """The JSON state of every part that has one, by name."""
-    kept = {}
-    for key, part in live.observers.items():
-        if hasattr(part, "state") and hasattr(part, "restore"):
-            kept[key] = part.state()
-    return kept
+def _stateful(live: LiveStage) -> dict[str, Any]:
+    return {key: part for key, part in live.observers.items() if _has(part, "state", "restore")}
 
 
-def _savers(live: LiveStage) -> dict[str, object]:
-    return {key: part for key, part in live.observers.items() if hasattr(part, "save") and hasattr(part, "load")}
+def _has(part: object, *methods: str) -> bool:
+    return all(hasattr(part, method) for method in methods)
 
 
 async def maybe(result: object) -> object:
@@ -157,23 +163,3 @@ async def maybe(result: object) -> object:
 def _aligned(batch: Batch, advantages: Advantages) -> list[Advantage | None]:
     by_id = {trajectory.id: value for trajectory, value in zip(batch.usable, advantages, strict=True)}
     return [by_id.get(trajectory.id) for trajectory in batch.recorded]
-
-
-@contextlib.contextmanager
-def interrupts_wait() -> Iterator[None]:
-    """Ctrl-C and SIGTERM during the block take effect after it, so that a write is always finished."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[int] = []
-    before = {number: signal.signal(number, lambda number, frame: waiting.append(number)) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if waiting:
-        raise KeyboardInterrupt
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)

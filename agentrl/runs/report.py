@@ -124,9 +124,7 @@ def _collecting(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _training(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
     tokens, seconds = _total(updates, "train/tokens"), _total(updates, "train/seconds") or 1e-9
-    padding = _total(
-        [{"pads": m.get("train/padding_share", 0.0) * m.get("train/tokens", 0.0)} for m in updates], "pads"
-    )
+    padding = sum(m.get("train/padding_share", 0.0) * m.get("train/tokens", 0.0) for m in updates)
     return {"tokens_per_second": tokens / seconds, "padding_share": padding / max(1.0, tokens)}
 
 

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import signal
-import threading
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentrl.data.durable import explained
 from agentrl.data.record import Commit, Run, manifest_of, model_place
-from agentrl.data.types import AGENT
 from agentrl.errors import ConfigError, RecordError
 from agentrl.evaluation.protocol import Evaluation
 from agentrl.loop import learn
@@ -27,12 +26,13 @@ from agentrl.parts.run_file import RunFile, Stage, parse
 from agentrl.parts.tables import Tables, read_tables
 from agentrl.runs.check import check_parts
 from agentrl.runs.curve import draw_curve
-from agentrl.runs.evaluations import Evaluations, hand_over, planned, play_tasks, up_to_date
+from agentrl.runs.evaluations import Evaluations, hand_over, play_held_out
 from agentrl.runs.given import with_parts
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
-from agentrl.runs.recorder import Recorder, Watcher, interrupts_wait, restore
+from agentrl.runs.recorder import Recorder, Watcher, restore
 from agentrl.runs.report import summarise
+from agentrl.runs.signals import interrupts_wait, sigterm_as_ctrl_c
 from agentrl.runs.watchers import CallsHooks, EvaluatesDuring, Logs, Prunes, ShowsProgress
 from agentrl.worlds.buffer import Buffer
 
@@ -63,7 +63,7 @@ def train(
     config = parse(tables, host)
     if not config.plan:
         raise ConfigError("the run file has no [[stages]]; add at least one")
-    with ExitStack() as stack:
+    with sigterm_as_ctrl_c(), ExitStack() as stack:
         live = RunParts(config, host, stack, report=progress.step)
         asyncio.run(check_parts(config, live))
         run = Run.create(config.runs, config.name, dict(config.tables), manifest_of(config.seed))
@@ -97,7 +97,7 @@ def resume(
     run = Run.open(Path(folder))
     tables, host = with_parts(read_tables(run.config), parts or {}, host or default_host())
     config = parse(tables, host)
-    with run.locked(), ExitStack() as stack:
+    with sigterm_as_ctrl_c(), run.locked(), ExitStack() as stack:
         last = run.recover()
         if not (run.folder / "codec").exists() and last is not None:
             raise RecordError(
@@ -123,29 +123,28 @@ def evaluate(
     `model`: any Hugging Face model folder to take instead. `parts`: as for `train`. Raises AgentRLError.
     """
     folder = Path(source) if not isinstance(source, Mapping) and Path(source).is_dir() else None
-    tables = read_tables(Run.open(folder).config if folder else source, overrides)
+    tables = read_tables(Run.open(folder).config if folder else source)
     if model is not None:
         tables["model"] = {"name": "pretrained", "path": str(model)}
+    tables = read_tables(tables, overrides)  # those of `model` are for the one that is played
     plan = tables.get("evaluation")
     if isinstance(plan, dict):
         plan["every"] = 0  # of training: any split may be played now
     tables, host = with_parts(tables, parts or {}, host or default_host())
     config = parse(tables, host)
-    with ExitStack() as stack:
+    with sigterm_as_ctrl_c(), ExitStack() as stack:
         live = RunParts(config, host, stack, folder if model is None else None)
         return asyncio.run(_evaluated(config, live, Run.open(folder) if folder and model is None else None))
 
 
 async def _evaluated(config: RunFile, live: RunParts, run: Run | None) -> Evaluation:
-    plan = planned(config.evaluation)
+    plan = config.evaluation
+    if plan is None:
+        raise ConfigError("there is no [evaluation] table; it names the split and the number of tasks")
     if run is not None:
         for name in config.model_names:
             await live.model(name).load(run.model_folder(name))
-    player = live.scope.keep(live.evaluation_player(config.plan[-1] if config.plan else None))
-    speakers = {**live.others(), AGENT: live.evaluation_policy(plan)}
-    for speaker in speakers.values():
-        await up_to_date(live, speaker)
-    return await play_tasks(player, speakers, plan.split, plan.tasks, plan.seed)
+    return await play_held_out(live, plan, config.plan[-1] if config.plan else None, plan.split, plan.tasks)
 
 
 class _Running:
@@ -154,62 +153,38 @@ class _Running:
     def __init__(self, config: RunFile, host: Host, run: Run, live: RunParts, progress: Progress) -> None:
         self.config, self.host, self.run, self.live, self.progress = config, host, run, live, progress
         self.plan = config.plan
-        self.total = sum(stage.updates for stage in self.plan)
-        self.earlier_seconds = 0.0
         self.started = time.perf_counter()
-        self.evaluations = Evaluations(run, live, config.evaluation) if config.evaluation is not None else None
+        plan = config.evaluation
+        self.evaluations = Evaluations(run, live, plan, progress) if plan is not None else None
         self.loggers: list[Logger] = []
+        self.during: EvaluatesDuring | None = None
+        self._next_draw, self._caught_up = 0, False
 
     def run_to_end(self, last: Commit | None) -> Result:
         """Every stage that is not finished, then the summary; the run folder is locked meanwhile."""
         progress = self.progress
-        progress.run, progress.folder, progress.total = self.config.name, str(self.run.folder), self.total
+        progress.run, progress.folder = self.config.name, str(self.run.folder)
+        progress.total = sum(stage.updates for stage in self.plan)
         if last is not None:
-            self.earlier_seconds = float(last.state["seconds"])  # type: ignore[arg-type]
+            self.started -= float(last.state["seconds"])  # type: ignore[arg-type]
             progress.done = last.update + 1
         self._forget_evaluations_after(progress.done)
         with self.run.locked(), _log_file(self.run.folder):
-            return asyncio.run(self._until_terminated(last))
+            return asyncio.run(self._main(last))
 
     @property
     def seconds(self) -> float:
         """Seconds spent on this run, those before a resume included (but not what a crash threw away)."""
-        return self.earlier_seconds + time.perf_counter() - self.started
-
-    async def _until_terminated(self, last: Commit | None) -> Result:
-        """A batch system's SIGTERM ends a run as Ctrl-C does, also where SIGINT is ignored (in the background)."""
-        loop, task, terminated = asyncio.get_running_loop(), asyncio.current_task(), False
-
-        def end(number: int, frame: object) -> None:
-            nonlocal terminated
-            terminated = True
-            if task is not None:
-                loop.call_soon_threadsafe(task.cancel)
-
-        in_main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGTERM, end) if in_main else None
-        try:
-            return await self._main(last)
-        except asyncio.CancelledError:
-            if terminated:
-                raise KeyboardInterrupt from None
-            raise
-        finally:
-            if in_main:
-                signal.signal(signal.SIGTERM, before)
+        return time.perf_counter() - self.started
 
     async def _main(self, last: Commit | None) -> Result:
         scope = self.live.scope
         self.loggers = [scope.keep(self.host.build(spec, scope)) for spec in self.config.loggers]
+        if self.evaluations is not None:
+            self.during = EvaluatesDuring(self.evaluations, self.live, self.progress, self.loggers)
         done = last.update + 1 if last is not None else 0
         if last is not None:
-            versions: Mapping[str, int] = last.state.get("versions", {})  # type: ignore[assignment]
-            for name in self.config.model_names:
-                folder = last.checkpoint / model_place(name)
-                if folder.exists():
-                    model = self.live.model(name)
-                    await model.load(folder)
-                    model.version = dataclasses.replace(model.version, update=versions.get(name, done))
+            await self._load_models(last)
         else:
             await self.live.begin()
         first, played = 0, Counter[str]()
@@ -220,8 +195,27 @@ class _Running:
             played[stage.name] += stage.updates
             if stage.name not in [later.name for later in self.plan[number + 1 :]]:
                 self.live.release(stage.name)
-        await self._evaluate_at(self.total, self.plan[-1])
+        if self.evaluations is not None:
+            if last is not None and not self._caught_up:
+                await self._catch_up(last)
+            await self.evaluations.final(first, self.plan[-1])
         return await self._finish()
+
+    async def _load_models(self, last: Commit) -> None:
+        versions: Mapping[str, int] = last.state.get("versions", {})  # type: ignore[assignment]
+        for name in self.config.model_names:
+            folder = last.checkpoint / model_place(name)
+            if folder.exists():
+                model = self.live.model(name)
+                await model.load(folder)
+                model.version = dataclasses.replace(model.version, update=versions.get(name, last.update + 1))
+
+    async def _catch_up(self, last: Commit) -> None:
+        """The evaluation that follows the last commit: its process may have ended before it, or before parts heard of it."""
+        self._caught_up = True
+        stage = next((stage for stage in self.plan if stage.name == last.stage), None)
+        if self.during is not None and stage is not None:
+            await self.during.after(last.update, stage)
 
     async def _stage(self, stage: Stage, first: int, start: int, last: Commit | None, played: int) -> None:
         """Updates `start` to the end of a stage whose first update is `first`, counted over the whole run.
@@ -233,29 +227,22 @@ class _Running:
             start, first + stage.updates, seed=self.config.seed, staleness=stage.staleness, redraws=stage.redraws,
             next_draw=self._next_draw, speakers=stage.trains, schedules_from=first - played,
         )  # fmt: skip
-        if last is not None and not self._restored:
+        if last is not None and not self._caught_up:
             await self._restore(last, live, buffer, same=start > first)
+            await self._catch_up(last)
         await hand_over(live)
-        if start == first and stage.evaluate:
-            await self._evaluate_at(first, stage)
-        if start > first and self.evaluations is not None and self.evaluations.due(start, stage):
-            await self.evaluations.during(start, stage)
+        if self.evaluations is not None and start == first and first and stage.evaluate:
+            await self.evaluations.final(first, stage)
         self.progress.begin_stage(stage.name, stage.updates, start - first)
         self.progress.phase = "collecting"
         live.played = self._played
         watchers = self._watchers(first)
-        recorder = Recorder(
-            self.config, self.run, self.live, stage, live, buffer, watchers, self.progress, lambda: self.seconds
-        )
+        recorder = Recorder(self.run, self.live, stage, buffer, watchers, self.progress, lambda: self.seconds)
         await learn(live, buffer, recorder)
         self._next_draw = buffer.next_draw
 
-    _next_draw = 0
-    _restored = False
-
     async def _restore(self, last: Commit, live: LiveStage, buffer: Buffer, same: bool) -> None:
         """The stage that the last commit belongs to, and others that were made by then, as they stood."""
-        self._restored = True
         kept: Mapping[str, Mapping[str, object]] = last.state["stages"]  # type: ignore[assignment]
         by_name = {stage.name: stage for stage in self.plan}
         repeated = {stage.name for stage in self.plan if sum(s.name == stage.name for s in self.plan) > 1}
@@ -269,27 +256,16 @@ class _Running:
             buffer.next_draw = self._next_draw = int(state_of_draws["next_draw"])  # type: ignore[call-overload]
 
     def _watchers(self, first: int) -> list[Watcher]:
-        watchers: list[Watcher] = [ShowsProgress(self.progress, first)]
-        if self.evaluations is not None:
-            watchers.append(EvaluatesDuring(self.evaluations, self.live, self.progress, self.loggers))
-        return [*watchers, Prunes(self.run, self.config), Logs(self.loggers), CallsHooks(self.host)]
+        during: list[Watcher] = [self.during] if self.during is not None else []
+        shows, prunes = ShowsProgress(self.progress, first), Prunes(self.run, self.config)
+        return [shows, *during, prunes, Logs(self.loggers), CallsHooks(self.host)]
 
     def _played(self, batch: object) -> None:
         self.progress.phase = "updating"
         self.host.manager.hook.on_trajectories(update=batch.update, trajectories=batch.recorded)  # type: ignore[attr-defined]
 
-    async def _evaluate_at(self, update: int, stage: Stage) -> None:
-        """Play the held-out tasks with the weights after `update` updates, unless that is on disk already."""
-        if self.evaluations is None or update == 0:
-            return
-        self.progress.phase = "evaluating"
-        await self.evaluations.final(update, stage)
-        self.progress.phase = ""
-
     def _forget_evaluations_after(self, done: int) -> None:
         """Evaluations of updates that will be made again, after a fall back to an older checkpoint."""
-        import shutil
-
         for path in self.run.folder.glob("evaluations/*"):
             if path.name[:6].isdigit() and int(path.name[:6]) > done:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -317,7 +293,8 @@ def _keep_codecs(run: Run, live: RunParts) -> None:
 @contextlib.contextmanager
 def _log_file(folder: Path) -> Iterator[None]:
     """Everything that agentrl logs during the block goes to `run.log` too."""
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    with explained(f"opening {folder / 'run.log'}"):
+        handler = _LogFile(folder / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("agentrl")
     logger.addHandler(handler)
@@ -325,7 +302,15 @@ def _log_file(folder: Path) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # a full disk
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk may cut short: what must not be lost is in the commits, and they say it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Without the traceback that logging would print."""
 
 
 __all__ = ["Result", "Tables", "evaluate", "resume", "train"]

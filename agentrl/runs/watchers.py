@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from agentrl.data.record import Run
+from agentrl.data.types import Outcome
 from agentrl.evaluation.store import best_update
 from agentrl.parts.host import Host
 from agentrl.parts.learning import Logger
-from agentrl.parts.run_file import RunFile
+from agentrl.parts.run_file import RunFile, Stage
 from agentrl.runs.evaluations import Evaluations
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Committed
-
-log = logging.getLogger(__name__)
 
 
 class EvaluatesDuring:
@@ -27,19 +25,22 @@ class EvaluatesDuring:
         self._evaluations, self._parts, self._progress, self._loggers = evaluations, parts, progress, loggers
 
     async def committed(self, event: Committed) -> None:
-        done = event.update + 1
-        if not self._evaluations.due(done, event.stage):
+        await self.after(event.update, event.stage)
+
+    async def after(self, update: int, stage: Stage) -> None:
+        """Also for a resumed run, whose parts have not heard what was played, or was to be played, after its last commit."""
+        result = await self._evaluations.during(update + 1, stage)
+        if result is None:
             return
-        self._progress.phase = "evaluating"
-        result = await self._evaluations.during(done, event.stage)
         metrics = {"during/success": result.success.value, "during/return": result.mean_return.value}
         self._progress.metrics |= metrics
-        for part in self._parts.live[event.stage.name].observers.values():
+        live = self._parts.live.get(stage.name)
+        for part in live.observers.values() if live is not None else ():
             observe = getattr(part, "observe_evaluation", None)
             if observe is not None:
                 observe(result)
         for logger in self._loggers:
-            logger.log(event.update, metrics)
+            logger.log(update, metrics)
 
 
 class Prunes:
@@ -77,20 +78,37 @@ class CallsHooks:
 
 
 class ShowsProgress:
-    """Tells a display of the update, and a person of what it would be good to know."""
+    """Tells a display of the update, and a person of what keeps it from learning or makes it dear."""
 
     def __init__(self, progress: Progress, first: int) -> None:
-        self._progress, self._first, self._warned = progress, first, False
+        self._progress, self._first, self._idle = progress, first, 0
 
     async def committed(self, event: Committed) -> None:
         self._progress.metrics = dict(event.metrics)
         self._progress.update = event.update - self._first + 1
+        name, trajectories = event.stage.name, event.batch.usable
         ratio = event.metrics.get("train/row_tokens_ratio", 0.0)
-        if ratio > 3 and not self._warned:
-            self._warned = True
-            log.warning(
-                "rows hold %.1f tokens for each distinct one: this chat template rewrites old answers, so every turn is a "
-                'row of its own. Cheaper: history = "as_sampled" in [model] (prompts keep what was sampled, which a chat '
-                "server would not show), or turns = 4 in the trainer (so many turns of a trajectory, weighted)",
-                ratio,
+        if ratio > 3:
+            self._progress.advise(f"rows of {name}", _ROWS.format(ratio))
+        if trajectories and all(t.outcome is Outcome.CONTEXT_LIMIT for t in trajectories):
+            self._progress.advise(
+                f"context of {name}",
+                f"stage {name!r}: all {len(trajectories)} trajectories of update {event.update} ended at the context "
+                f"limit: {trajectories[0].error}",
             )
+        stuck = trajectories and all(t.outcome is Outcome.TURN_LIMIT and not t.episode_return for t in trajectories)
+        self._idle = self._idle + 1 if stuck else 0
+        if self._idle == _IDLE:
+            self._progress.advise(f"turns of {name}", f"stage {name!r}: {_STUCK}")
+
+
+_ROWS = (
+    "rows hold {:.1f} tokens for each distinct one: this chat template rewrites old answers, so every turn is a row of its "
+    'own. Cheaper: history = "as_sampled" in [model] (prompts keep what was sampled, which a chat server would not show), '
+    "or turns = 4 in the trainer (so many turns of a trajectory, weighted)"
+)
+_IDLE = 3  # updates
+_STUCK = (
+    f"in {_IDLE} updates on end every trajectory ran out of turns with return 0, so there is nothing to learn from yet. "
+    "Give it more turns or easier tasks, or begin with a stage that clones demonstrations"
+)

@@ -19,6 +19,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from agentrl import ConfigError, DataError, Folder, Question, Scores, Shared, Stream, Version, Weights
+from agentrl_plugins.models.memory import out_of_memory
 from agentrl_plugins.models.questions import answer
 from agentrl_plugins.models.ragged import use_ragged_attention
 from agentrl_plugins.models.template_codec import History, TemplateCodec
@@ -145,7 +146,8 @@ class LanguageModel:
     ) -> list[Scores]:
         """Log-probs of given tokens; `weights`: "current" or "initial". Raises ConfigError for weights it does not keep."""
         started = time.perf_counter()
-        with self._weights_named(weights) as module:
+        advice = "ask for fewer or shorter ones at once, or take a smaller model"
+        with out_of_memory(f"scoring {len(questions)} questions", advice), self._weights_named(weights) as module:
             scores = answer(module, questions, top=top, moments=moments, features=features)
         self._asked["questions"] += len(questions)
         self._asked["question_tokens"] += sum(len(q.prompt_ids) + len(q.ids) for q in questions)

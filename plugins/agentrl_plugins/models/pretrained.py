@@ -42,6 +42,7 @@ def pretrained(
     from transformers import AutoTokenizer
 
     from agentrl_plugins.models.language_model import LanguageModel
+    from agentrl_plugins.models.memory import out_of_memory
     from agentrl_plugins.models.template_codec import FILE, TemplateCodec
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -66,8 +67,10 @@ def pretrained(
         ) from None
     if lora_rank:
         module = _fresh_adapter(module, lora_rank, lora_alpha, lora_targets, seed)
+    with out_of_memory(f"moving the model to {device}", 'take dtype = "bfloat16" or a smaller model'):
+        module = module.to(device)
     return LanguageModel(
-        module.to(device),
+        module,
         tokenizer,
         history=history,
         keep_initial=keep_initial,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import agentrl
 from agentrl import SavedCodec, Seed, Texts
+
+if TYPE_CHECKING:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
 
 WORDS = r" ?\p{L}+ \p{N}+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"
 NAMES = 512  # at most so many words are taken for names of things
@@ -57,8 +60,7 @@ def tiny(
 
     The chat template costs one special token per message and one at the end of each answer.
     """
-    import torch
-    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3Config
 
     from agentrl_plugins.models.language_model import LanguageModel
     from agentrl_plugins.models.template_codec import TemplateCodec
@@ -83,13 +85,24 @@ def tiny(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    with torch.random.fork_rng(devices=[]):  # the process-wide generator stays where it was
+    return LanguageModel(_fresh(config, seed), tokenizer, history=history, keep_initial=keep_initial, codec=codec)
+
+
+def _fresh(config: Qwen3Config, seed: int) -> Qwen3ForCausalLM:
+    """Weights drawn from a seed; the process-wide generator stays where it was."""
+    import torch
+    from transformers import GenerationConfig, Qwen3ForCausalLM
+
+    from agentrl_plugins.models.memory import out_of_memory
+
+    advice = "lower width, layers or vocabulary in [model]"
+    with out_of_memory("making the model", advice), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = Qwen3ForCausalLM(config)
     module.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
     )
-    return LanguageModel(module, tokenizer, history=history, keep_initial=keep_initial, codec=codec)
+    return module
 
 
 def train_tokenizer(

@@ -21,9 +21,11 @@ from agentrl import (
     Weights,
 )
 from agentrl_plugins.models.language_model import LanguageModel
+from agentrl_plugins.models.memory import out_of_memory
 from agentrl_plugins.policies.engine import Engine, Request
 from agentrl_plugins.policies.engines import Engines
 
+_ADVICE = "lower rows, prefill_tokens, max_tokens or max_context of the policy, or the model's size"
 _PASSES = 4  # turns of the event loop given to those just answered, so that their next requests join the next step
 
 
@@ -170,7 +172,8 @@ class TransformersPolicy:
         """Step while there is work; a step that fails fails every request in it, and the next one starts afresh."""
         while self._engines.busy:
             try:
-                finished = await self._engines.step()
+                with out_of_memory("sampling", _ADVICE):
+                    finished = await self._engines.step()
             except Exception as error:  # whatever torch or the model may raise, those who wait must hear of it
                 self._fail(error)
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,11 +15,38 @@ from agentrl_plugins.trainers.workers import Workers
 _LANES = 4  # Muon's matrices are dealt out to so many optimisers, which workers step side by side
 
 
+Kind = Literal["adamw", "muon"]
+Course = Literal["constant", "linear", "cosine"]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How far a step goes."""
+
+    learning_rate: float
+    matrix_learning_rate: float
+    weight_decay: float
+    betas: tuple[float, float]
+    clip_norm: float | None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a rate or norm that is not above 0."""
+        names = ("learning_rate", "matrix_learning_rate", "clip_norm")
+        check_positive({name: getattr(self, name) for name in names})
+
+
+def check_positive(settings: Mapping[str, float | None]) -> None:
+    """Raises ConfigError naming the first that is given and not above 0."""
+    for name, value in settings.items():
+        if value is not None and value <= 0:
+            raise ConfigError(f"trainer 'packed': {name} = {value}; it must be above 0")
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Share of the learning rate over time, which is counted in updates and runs on inside them."""
 
-    kind: Literal["constant", "linear", "cosine"]
+    kind: Course
     warmup_updates: float
     total_updates: int | None
 
@@ -57,39 +84,29 @@ class Optimizer:
     Matrices decay, vectors do not.
     """
 
-    def __init__(
-        self,
-        module: torch.nn.Module,
-        base: Any,
-        *,
-        kind: Literal["adamw", "muon"],
-        learning_rate: float,
-        matrix_learning_rate: float,
-        weight_decay: float,
-        betas: tuple[float, float],
-        clip_norm: float | None,
-        schedule: Schedule,
-    ) -> None:
+    def __init__(self, module: torch.nn.Module, base: Any, kind: Kind, rates: Rates, schedule: Schedule) -> None:
         """`base`: the transformers model, which knows its embeddings (they and vectors take AdamW, not Muon)."""
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._masters = [_master(parameter) for parameter in self.parameters]
-        self._clip_norm, self._schedule, self._learning_rate = clip_norm, schedule, learning_rate
+        self._rates, self._schedule = rates, schedule
         ends = {id(layer.weight) for layer in (base.get_input_embeddings(), base.get_output_embeddings()) if layer}
         hidden = [parameter.ndim == 2 and id(parameter) not in ends for parameter in self.parameters]
         pairs = list(zip(self._masters, hidden, strict=True))
         matrices = [master for master, inside in pairs if inside and kind == "muon"]
         others = [master for master, inside in pairs if not (inside and kind == "muon")]
         groups = [
-            {"params": [master for master in others if master.ndim > 1], "weight_decay": weight_decay},
+            {"params": [master for master in others if master.ndim > 1], "weight_decay": rates.weight_decay},
             {"params": [master for master in others if master.ndim <= 1], "weight_decay": 0.0},
         ]
         self._parts: list[tuple[torch.optim.Optimizer, float]] = []
         if others:
             fused = others[0].device.type in ("cpu", "cuda")
             groups = [group for group in groups if group["params"]]
-            self._parts.append((torch.optim.AdamW(groups, learning_rate, betas, fused=fused), learning_rate))
+            rate = rates.learning_rate
+            self._parts.append((torch.optim.AdamW(groups, rate, rates.betas, fused=fused), rate))
         for lane in filter(None, (matrices[lane::_LANES] for lane in range(_LANES))):
-            self._parts.append((torch.optim.Muon(lane, matrix_learning_rate, weight_decay), matrix_learning_rate))
+            rate = rates.matrix_learning_rate
+            self._parts.append((torch.optim.Muon(lane, rate, rates.weight_decay), rate))
 
     def zeros(self) -> list[torch.Tensor]:
         """Float32 sums for the gradients of one minibatch."""
@@ -108,9 +125,9 @@ class Optimizer:
                 f"the gradient is not finite (norm {norm}); nothing was changed by this step. A smaller learning rate, "
                 "clip_norm or float32 weights usually help; the last checkpoint is whole."
             )
-        if self._clip_norm and norm > self._clip_norm:
+        if self._rates.clip_norm and norm > self._rates.clip_norm:
             for gradient in gradients:
-                gradient.mul_(self._clip_norm / norm)
+                gradient.mul_(self._rates.clip_norm / norm)
         share = self._schedule.share(begin, end)
         for master, gradient in zip(self._masters, gradients, strict=True):
             master.grad = gradient
@@ -124,7 +141,7 @@ class Optimizer:
                 master.grad = None
                 if master is not parameter:
                     parameter.copy_(master)
-        return norm, self._learning_rate * share
+        return norm, self._rates.learning_rate * share
 
     def state(self) -> dict[str, Any]:
         """Everything but the weights themselves, as tensors and plain data."""

@@ -34,10 +34,11 @@ from agentrl import (
     training_rows,
 )
 from agentrl_plugins.models.language_model import LanguageModel
+from agentrl_plugins.models.memory import out_of_memory
 from agentrl_plugins.trainers.batching import distinct_tokens, drawn_turns, microbatches, token_weights
 from agentrl_plugins.trainers.batching import minibatches as make_minibatches
 from agentrl_plugins.trainers.kernels import set_gradient_products, speed_up_norms
-from agentrl_plugins.trainers.optimizers import Optimizer, Schedule
+from agentrl_plugins.trainers.optimizers import Course, Kind, Optimizer, Rates, Schedule, check_positive
 from agentrl_plugins.trainers.reference import Reference
 from agentrl_plugins.trainers.scoring import Extra, Pack, filled, forward, loss_batch, needed_columns, score
 from agentrl_plugins.trainers.tally import Piece, Tally, measures
@@ -45,6 +46,28 @@ from agentrl_plugins.trainers.workers import Workers
 
 FILE, COUNTERS = "trainer.pt", "trainer.json"
 _STREAM = 0x7061636B  # sets the trainer's random numbers apart from others made with the same seed
+
+
+MicrobatchTokens = Annotated[
+    int | None,
+    "row tokens of one forward pass, at most; unless given, 16,384 on a GPU, on a CPU 2,048 and fewer where a worker "
+    "would idle",
+]
+KeptReference = Annotated[
+    Literal["none", "initial"], "initial: keep the first weights for the loss's reference term, report the drift"
+]
+WorkerCount = Annotated[
+    int | None,
+    "micro-batches that run at once on a CPU, each on one core; unless given, as many as this process has cores for a "
+    "small model, and one on all cores for a large one",
+]
+Products = Annotated[
+    Literal["float32", "bfloat16"],
+    "bfloat16: a faster backward pass of a float32 model, right to about three digits",
+]
+DrawnTurns = Annotated[
+    int | None, "turns of each trajectory that are trained, drawn anew in each update and weighted by 1/p; None: all"
+]
 
 
 class PackedTrainer:
@@ -64,87 +87,43 @@ class PackedTrainer:
         updates: Updates,
         columns: Columns,
         *,
-        optimizer: Annotated[
-            Literal["adamw", "muon"], "muon: Muon for the hidden matrices, AdamW for all else"
-        ] = "adamw",
+        optimizer: Annotated[Kind, "muon: Muon for the hidden matrices, AdamW for all else"] = "adamw",
         learning_rate: Annotated[float, "size of AdamW's steps"] = 1e-4,
         matrix_learning_rate: Annotated[float, "size of Muon's steps"] = 0.02,
         weight_decay: Annotated[float, "share of a weight that decays per step, times the learning rate"] = 0.0,
         betas: Annotated[tuple[float, float], "decay of AdamW's two moments per step"] = (0.9, 0.95),
-        schedule: Annotated[
-            Literal["constant", "linear", "cosine"], "how both learning rates go on; linear and cosine end at 0"
-        ] = "constant",
+        schedule: Annotated[Course, "how both learning rates go on; linear and cosine end at 0"] = "constant",
         warmup_updates: Annotated[float, "updates in which the learning rates rise from 0; 0.1: a tenth of one"] = 0.0,
         total_updates: Annotated[int | None, "updates after which the schedule ends; the stage's unless given"] = None,
         clip_norm: Annotated[float | None, "largest norm of the gradient; None: any"] = 1.0,
         epochs: Annotated[int, "how often an update goes through its rows"] = 1,
         minibatches: Annotated[int, "optimiser steps of an epoch"] = 1,
         minibatch_tokens: Annotated[int | None, "row tokens of an optimiser step, instead of minibatches"] = None,
-        microbatch_tokens: Annotated[
-            int | None,
-            "row tokens of one forward pass, at most; unless given, 16,384 on a GPU, on a CPU 2,048 and fewer where a "
-            "worker would idle",
-        ] = None,
-        reference: Annotated[
-            Literal["none", "initial"],
-            "initial: keep the first weights for the loss's reference term, report the drift",
-        ] = "none",
-        workers: Annotated[
-            int | None,
-            "micro-batches that run at once on a CPU, each on one core; unless given, as many as this process has cores "
-            "for a small model, and one on all cores for a large one",
-        ] = None,
-        gradient_products: Annotated[
-            Literal["float32", "bfloat16"],
-            "bfloat16: a faster backward pass of a float32 model, right to about three digits",
-        ] = "float32",
-        turns: Annotated[
-            int | None,
-            "turns of each trajectory that are trained, drawn anew in each update and weighted by 1/p; None: all",
-        ] = None,
+        microbatch_tokens: MicrobatchTokens = None,
+        reference: KeptReference = "none",
+        workers: WorkerCount = None,
+        gradient_products: Products = "float32",
+        turns: DrawnTurns = None,
     ) -> None:
         """Raises ConfigError for a setting out of range, and for a model that is no language model."""
         if not isinstance(model, LanguageModel):
             raise ConfigError('trainer \'packed\' needs a language model ([model] name = "tiny" or "pretrained")')
-        _check_positive(
-            learning_rate=learning_rate,
-            matrix_learning_rate=matrix_learning_rate,
-            clip_norm=clip_norm,
-            epochs=epochs,
-            minibatches=minibatches,
-            minibatch_tokens=minibatch_tokens,
-            microbatch_tokens=microbatch_tokens,
-            workers=workers,
-            turns=turns,
-        )
-        if minibatch_tokens is not None and minibatches != 1:
-            raise ConfigError("trainer 'packed': give minibatches or minibatch_tokens, not both")
         self.model: Model = model
         self.loss, self._language = loss, model
         self._columns = needed_columns(loss, columns)
-        self._turns = turns
-        self._epochs, self._minibatches, self._minibatch_tokens = epochs, minibatches, minibatch_tokens
+        self._cut = Cut(epochs, minibatches, minibatch_tokens, microbatch_tokens, workers, turns)
         self._random = np.random.default_rng([seed, _STREAM])
         self._updates = 0
         self._written: set[str] = set()  # columns that turns have carried
         self.progress = 0.0  # share of the update under way that is done, for displays
-        self._microbatch_tokens = microbatch_tokens
         suited = model.one_core_workers
         self._one_core = model.device.type == "cpu" and (suited is not None or (workers or 1) > 1)
         self._workers = Workers(workers or suited or 1)
         speed_up_norms(model.module)
         set_gradient_products(model.module, getattr(torch, gradient_products))
-        self._optimizer = Optimizer(
-            model.module,
-            model.base,
-            kind=optimizer,
-            learning_rate=learning_rate,
-            matrix_learning_rate=matrix_learning_rate,
-            weight_decay=weight_decay,
-            betas=betas,
-            clip_norm=clip_norm,
-            schedule=Schedule(schedule, warmup_updates, total_updates if total_updates is not None else updates),
-        )
+        course = Schedule(schedule, warmup_updates, total_updates if total_updates is not None else updates)
+        rates = Rates(learning_rate, matrix_learning_rate, weight_decay, betas, clip_norm)
+        self._optimizer = Optimizer(model.module, model.base, optimizer, rates, course)
         self._reference = Reference(model) if reference == "initial" else None
 
     async def update(self, batch: Batch, advantages: Advantages) -> dict[str, float]:
@@ -159,6 +138,12 @@ class PackedTrainer:
         self, trajectories: Sequence[Trajectory], advantages: Advantages, speakers: Sequence[str] = ("agent",)
     ) -> dict[str, float]:
         """`update`, for callers without an event loop."""
+        with out_of_memory("training", advice(self._cut.microbatch_tokens)):
+            return self._trained(trajectories, advantages, speakers)
+
+    def _trained(
+        self, trajectories: Sequence[Trajectory], advantages: Advantages, speakers: Sequence[str]
+    ) -> dict[str, float]:
         started = time.perf_counter()
         rows = self._with_columns(training_rows(trajectories, advantages, speakers=speakers, columns=self._columns))
         if not rows:
@@ -168,14 +153,14 @@ class PackedTrainer:
             )
         tally, self.progress = Tally(), 0.0
         with self._workers.alone() if self._one_core else contextlib.nullcontext():
-            extras = self._extras(rows, drawn_turns(rows, self._turns, self._random))
-            plan = [members for _ in range(self._epochs) for members in self._shuffled(rows)]
+            extras = self._extras(rows, drawn_turns(rows, self._cut.turns, self._random))
+            plan = [members for _ in range(self._cut.epochs) for members in self._shuffled(rows)]
             for number, members in enumerate(plan):
                 begin, end = (self._updates + step / len(plan) for step in (number, number + 1))
                 self._step([rows[i] for i in members], [extras[i] for i in members], begin, end, tally)
                 self.progress = (number + 1) / len(plan)
         self._updates += 1
-        counts = self._counts(rows, extras, tally.scored / self._epochs)
+        counts = self._counts(rows, extras, tally.scored / self._cut.epochs)
         distinct = sum(distinct_tokens(trajectory, speakers) for trajectory in trajectories)
         counts["row_tokens_ratio"] = sum(len(row.ids) for row in rows) / max(1, distinct)
         return _recorded_entropy(trajectories) | tally.metrics(time.perf_counter() - started) | counts
@@ -230,7 +215,7 @@ class PackedTrainer:
 
     def _shuffled(self, rows: Sequence[Row]) -> list[list[int]]:
         return make_minibatches(
-            rows, self.loss.aggregation, self._random, count=self._minibatches, tokens=self._minibatch_tokens
+            rows, self.loss.aggregation, self._random, count=self._cut.minibatches, tokens=self._cut.minibatch_tokens
         )
 
     def _idle(self, row: Row) -> bool:
@@ -315,12 +300,20 @@ class PackedTrainer:
 
     def _budget(self, rows: Sequence[Row]) -> int:
         """Tokens of one micro-batch."""
-        if self._microbatch_tokens is not None:
-            return self._microbatch_tokens
+        if self._cut.microbatch_tokens is not None:
+            return self._cut.microbatch_tokens
         if self._language.device.type != "cpu":
             return 16384
         share = sum(len(row.ids) for row in rows) / self._workers.count
         return int(min(2048, max(256, 1.25 * share)))  # no more parts than workers need, even if rows differ in length
+
+
+def advice(microbatch_tokens: int | None) -> str:
+    """What to do where memory ran out."""
+    return (
+        f"lower microbatch_tokens of the trainer (now {microbatch_tokens or 'unset'}; nothing else changes by it), "
+        'take dtype = "bfloat16" or lora_rank in [model], or fewer workers'
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,7 +332,19 @@ def _recorded_entropy(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     return {"entropy": float(np.concatenate(known).mean())} if sum(map(len, known)) else {}
 
 
-def _check_positive(**settings: float | None) -> None:
-    for name, value in settings.items():
-        if value is not None and value <= 0:
-            raise ConfigError(f"trainer 'packed': {name} = {value}; it must be above 0")
+@dataclass(frozen=True)
+class Cut:
+    """How an update is cut into steps and passes."""
+
+    epochs: int
+    minibatches: int
+    minibatch_tokens: int | None
+    microbatch_tokens: int | None
+    workers: int | None
+    turns: int | None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for what is not above 0, and for minibatches that are given in two ways."""
+        check_positive(vars(self))
+        if self.minibatch_tokens is not None and self.minibatches != 1:
+            raise ConfigError("trainer 'packed': give minibatches or minibatch_tokens, not both")
