@@ -92,7 +92,7 @@ class Episode:
         except Ended as ended:
             outcome, error = ended.outcome, ended.error
         except ContextOverflow as full:
-            outcome = Outcome.CONTEXT_LIMIT
+            outcome, error = Outcome.CONTEXT_LIMIT, str(full)
             if not self._turns:  # nothing was played: there is nothing to train on, and the run file is to blame
                 outcome, error = Outcome.POLICY_ERROR, f"the first prompt does not fit: {full}"
         except (ConfigError, PluginError):
