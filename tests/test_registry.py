@@ -103,6 +103,7 @@ def typed(
     *, share: float = 1.0, top: int | None = None, sizes: tuple[int, ...] = (), path: Path = Path("x"),
     window: Window = Window(1), turns: Scheduled[int] | None = None, limit: Annotated[int, Field(gt=0), "steps"] = 1,
     mode: Literal["SUM", "mean"] = "mean", module: ModuleType | None = None,
+    windows: tuple[Window, ...] = (), nested: dict[str, Window | None] | None = None,
 ) -> None: ...  # fmt: skip
 
 
@@ -110,6 +111,7 @@ def typed(
     "settings",
     [
         {"share": 1}, {"sizes": [1, 2]}, {"path": "a/b"}, {"window": {"size": 2}}, {"window": Window(2)}, {"turns": 3},
+        {"windows": [{"size": 2}]}, {"windows": (Window(2),)},
         {"turns": Scheduled(3)}, {"limit": 2}, {"top": None},
     ],
 )  # fmt: skip
@@ -131,6 +133,9 @@ def test_what_toml_writes_as_lists_text_and_tables_is_taken_for_richer_types(set
         ({"path": 3}, "It takes Path"),
         ({"window": {"share": 1.0}}, "'size': field required. It takes Window"),
         ({"window": {"size": "1"}}, "valid integer"),
+        ({"window": {"size": 1, "shar": 2.0}}, "no key 'shar'. Did you mean 'share'"),
+        ({"windows": [{"size": 1}, {"size": 1, "step": 2}]}, "no key 'step'"),
+        ({"nested": {"a": {"size": 1, "step": 2}}}, "no key 'step'"),
         ({"turns": "3"}, "turns = '3' does not fit"),
         ({"turns": {"schedule": ["linear"], "from": 1}}, "Allowed: constant, cosine, linear, steps"),
         ({"limit": 0}, "greater than 0. It takes int"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -137,6 +138,8 @@ def _converted(where: str, setting: Parameter, value: object) -> object:
     import pydantic  # here, so that listing plugins stays light
 
     adapter = _adapter(setting.annotation)
+    if unknown := _unknown_key(setting.annotation, value):
+        raise ConfigError(f"{where}: {setting.name} = {value!r} does not fit: it has no key {unknown}")
     try:
         return adapter.validate_python(value, strict=True)
     except pydantic.ValidationError as error:
@@ -155,6 +158,24 @@ def _converted(where: str, setting: Parameter, value: object) -> object:
         f"{where}: {setting.name} = {value!r} does not fit: {lacks}{reason(first['msg'])}."
         f"{_nearest(setting.annotation, value)} It takes {describe(setting.annotation)}{default}."
     ) from None
+
+
+def _unknown_key(annotation: object, value: object) -> str:
+    """A key that no dataclass in an annotation has, with what was perhaps meant; pydantic ignores such keys."""
+    annotation = bare(annotation)
+    inner = typing.get_args(annotation)
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
+        hints = _hints(annotation)
+        names = [field.name for field in dataclasses.fields(annotation) if field.init]
+        unknown = (f"{key!r}. {did_you_mean(str(key), names)}" for key in value if key not in names)
+        return next(unknown, "") or next(filter(None, (_unknown_key(hints.get(key), value[key]) for key in value)), "")
+    if typing.get_origin(annotation) in (UnionType, typing.Union):
+        reasons = [_unknown_key(one, value) for one in inner if one is not type(None)]
+        return reasons[0] if reasons and all(reasons) else ""
+    entries = list(value.values()) if isinstance(value, Mapping) else value
+    if not (inner and isinstance(entries, (list, tuple))):
+        return ""
+    return next(filter(None, (_unknown_key(inner[-1 if inner[-1] is not ... else 0], one) for one in entries)), "")
 
 
 def _nearest(annotation: object, value: object) -> str:
