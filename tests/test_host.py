@@ -125,15 +125,19 @@ def test_a_plugin_that_raises_takes_nothing_down_and_leaves_nothing_behind() -> 
     assert "gigpo" in {entry.name for entry in host.registry("credit")}
 
 
+async def _async_hook(register: agentrl.Register) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
         ({"register_credits": 3}, "the hook 'register_credits' is no function but 3"),
+        ({"register_credits": _async_hook}, "the hook 'register_credits' is async"),
         ({"register_credits": lambda reg: None}, "PluginValidationError: .*'reg'"),
         ({"register_credits": lambda register: sys.exit(3)}, "SystemExit: 3"),
         (
             {"register_columns": lambda declare: declare(agentrl.Column("x", "floaty", "token"))},
-            "dtype = 'floaty'; allowed",
+            "dtype = 'floaty'.*Allowed: bool",
         ),
     ],
 )

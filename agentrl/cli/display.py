@@ -63,7 +63,8 @@ class Display:
                 sys.stderr.flush()
                 said, silent_s = now, 0.0
         self._advise()
-        sys.stderr.write(_line(self._progress) + "\n")
+        if said[0] or self._progress.total:  # else it ended before anything was begun
+            sys.stderr.write(_line(self._progress) + "\n")
 
     def _advise(self) -> None:
         advice = dict(self._progress.advice)

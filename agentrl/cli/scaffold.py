@@ -72,7 +72,7 @@ def new_plugin(kind: str, name: str, *, tools: bool = False, folder: Path | None
 def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name.endswith("_"):
         raise ConfigError(
-            f"{name!r} cannot be the name of a {kind}: give at most 40 small letters, digits and single words joined "
+            f"{name!r} cannot name a part of kind {kind!r}: give at most 40 small letters, digits and single words joined "
             f"by _, beginning with a letter and no word of Python's own, such as my_{kind}"
         )
     from agentrl.parts.host import default_host

@@ -211,6 +211,8 @@ class Host:
             value = getattr(plugin, attribute)
             if attribute in HOOKS and not callable(value):
                 raise PluginError(f"plugin {name!r}: the hook {attribute!r} is no function but {value!r}")
+            if attribute in HOOKS and inspect.iscoroutinefunction(value):
+                raise PluginError(f"plugin {name!r}: the hook {attribute!r} is async; nobody awaits it, write `def`")
             marked = hasattr(value, "agentrl_impl") or (attribute.startswith("register_") and _own(plugin, attribute))
             if marked and attribute not in HOOKS:
                 raise PluginError(
