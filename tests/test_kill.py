@@ -42,7 +42,7 @@ class Place:
 RUN, RECORD, MODEL = "agentrl.runs.run", "agentrl.data.record", "agentrl_plugins.models.language_model"
 LIVE = "agentrl.parts.live"
 PHASES: dict[str, list[Place]] = {
-    "words for the tokenizer": [Place("agentrl.worlds.texts", "WorldTexts._read", longest_s=0.5)],
+    "words for the tokenizer": [Place("agentrl.worlds.texts", "_played", longest_s=0.5)],
     "set-up": [
         Place("agentrl.runs.parts", "RunParts.stage", longest_s=0.1),
         Place(RUN, "_keep_codecs", "before"),

@@ -67,6 +67,8 @@ def _require_made(bench: _Bench) -> None:
     try:
         with limited():
             bench.make()
+    except PluginError as error:
+        raise (PluginError(bench.hint(str(error))) if error.__cause__ is not None else error) from error.__cause__
     except (AgentRLError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a stranger's constructor may fail in any way
