@@ -24,6 +24,7 @@ from agentrl import AgentRLError, Batch, ConfigError, RecordError, read_trajecto
 from agentrl.cli.display import Display
 from agentrl.data.record import Run
 from agentrl.parts.run_file import Stage
+from agentrl.runs import report
 from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Committed
 from agentrl.runs.run import check
@@ -460,3 +461,12 @@ def _toml(config: dict[str, Any]) -> str:
     import tomli_w
 
     return tomli_w.dumps(config)
+
+
+@pytest.mark.parametrize("world", [1.0, 400.0])
+def test_shares_of_the_time_add_up_to_one_also_where_worlds_wait_side_by_side(world: float) -> None:
+    shares = report._shares([{"seconds": 10.0, "policy/seconds": 2.0, "train/seconds": 5.0, "world_seconds": world}])
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares == pytest.approx(
+        {"model": 0.7, "world": min(0.3, world / 10), "framework": max(0.0, 0.3 - world / 10)}
+    )

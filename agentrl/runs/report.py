@@ -129,8 +129,11 @@ def _training(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _shares(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Shares of the wall clock of the last stage's updates: model (sampling and training), world, framework (the rest)."""
+    """Shares of the wall clock of the last stage's updates: model (sampling and training), world, framework (the rest).
+
+    Worlds that wait side by side took longer together than the clock ran: then theirs is all that the model left.
+    """
     total = _total(updates, "seconds") or 1e-9
-    model = _total(updates, "policy/seconds") + _total(updates, "train/seconds")
-    world = _total(updates, "world_seconds")
-    return {"model": model / total, "world": world / total, "framework": max(0.0, 1 - (model + world) / total)}
+    model = min(1.0, (_total(updates, "policy/seconds") + _total(updates, "train/seconds")) / total)
+    world = min(_total(updates, "world_seconds") / total, 1 - model)
+    return {"model": model, "world": world, "framework": 1 - model - world}
