@@ -5,7 +5,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: train test test-long lint bench bench-worlds digests paired docs clean bubblewrap test-sandboxes test-docker bench-sandboxes \
+.PHONY: train test test-cases test-long lint bench bench-worlds digests paired docs clean bubblewrap test-sandboxes test-docker bench-sandboxes \
 	test-adapters test-household-official
 
 train: .venv/ready
@@ -13,6 +13,10 @@ train: .venv/ready
 
 test: .venv/ready lint bubblewrap
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+# Inputs that once went wrong, with their relatives; part of `make test`.
+test-cases: .venv/ready bubblewrap
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/cases $(ARGS)
 
 # More kills, longer plays: what is too slow for every commit.
 test-long: .venv/ready
