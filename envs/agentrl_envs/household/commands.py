@@ -13,6 +13,8 @@ _OF_BOTH = {("take", "from"), ("move", "to"), ("clean", "with"), ("heat", "with"
 
 def reading(game: Game, command: str) -> tuple[str, int, int] | None:
     """The rule that a command means and what it names (−1 for nothing); None where it makes no sense in this game."""
+    if (aim := game.layout.aims.get(command)) is not None:  # first, as most commands are ways to go
+        return "go", aim, -1
     if len(command) > LONGEST:
         return None
     words = command.split(" ")
@@ -26,9 +28,6 @@ def reading(game: Game, command: str) -> tuple[str, int, int] | None:
                 return _OF_RECEPTACLE[verb], receptacles[name], -1
             if verb in _OF_OBJECT and name in objects:
                 return _OF_OBJECT[verb], objects[name], -1
-        case 4 if words[:2] == ["go", "to"]:
-            name = f"{words[2]} {words[3]}"
-            return ("go", receptacles[name], -1) if name in receptacles else None
         case 6 if f"{words[1]} {words[2]}" in objects:
             thing, other = objects[f"{words[1]} {words[2]}"], f"{words[4]} {words[5]}"
             if (verb, words[3]) in _OF_BOTH and other in receptacles:

@@ -120,7 +120,8 @@ class Machine:
         if receptacle == self.at:
             return None
         self.at = receptacle
-        self._check_light()
+        if self.held >= 0:
+            self._check_light()
         return f"You arrive at {self.game.layout.receptacles[receptacle]}. {self._view(receptacle)}"
 
     def open(self, receptacle: int, _: int) -> str | None:
@@ -217,10 +218,10 @@ class Machine:
 
     def _view(self, receptacle: int) -> str:
         game, inside = self.game, self.contents[receptacle]
-        if not self.visible(receptacle):
+        if game.layout.openable[receptacle] and not self.opened >> receptacle & 1:  # `visible`, without a call
             return f"The {game.layout.receptacles[receptacle]} is closed."
         self.seen |= 1 << receptacle
-        if "found" not in self.milestones and not game.targets.isdisjoint(inside):
+        if inside and "found" not in self.milestones and not game.targets.isdisjoint(inside):
             self.reach("found")
         text = game.views.get((receptacle, inside))
         if text is None:

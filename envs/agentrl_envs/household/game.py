@@ -54,11 +54,15 @@ class Layout:
         return {name: index for index, name in enumerate(self.receptacles)}
 
     @functools.cached_property
+    def aims(self) -> dict[str, int]:
+        """Index of each receptacle by the command that goes there."""
+        return {f"go to {name}": index for index, name in enumerate(self.receptacles)}
+
+    @functools.cached_property
     def ways(self) -> tuple[tuple[str, ...], ...]:
         """Per receptacle the sorted `go to` commands of somebody standing there; the last entry is for the start."""
-        every = sorted(f"go to {name}" for name in self.receptacles)
-        here = [f"go to {name}" for name in self.receptacles]
-        return (*(tuple(way for way in every if way != own) for own in here), tuple(every))
+        every = sorted(self.aims)
+        return (*(tuple(way for way in every if way != own) for own in self.aims), tuple(every))
 
 
 @dataclass(frozen=True)
