@@ -86,24 +86,25 @@ class Completion:
 
     def __post_init__(self) -> None:
         """Arrays of the types above. Raises DataError for what is none, and where they disagree in length."""
-        whole = (
-            ("prompt_ids", self.prompt_ids, _INT),
-            ("ids", self.ids, _INT),
-            ("logprobs", self.logprobs, _FLOAT),
-            ("versions", self.versions, _INT),
-            ("entropy", self.entropy, _FLOAT),
-            ("square", self.square, _FLOAT),
-        )
-        for name, values, dtype in whole:
-            if type(values) is not np.ndarray or values.dtype is not dtype or values.ndim != 1:
-                self._convert(name, values, dtype)
-        count = len(self.ids)
-        if any(values is not None and len(values) != count for _, values, _ in whole[1:]):
-            lengths = {name: len(values) for name, values, _ in whole[1:] if values is not None}
+        prompt_ids, ids, logprobs, versions = self.prompt_ids, self.ids, self.logprobs, self.versions
+        if (
+            type(prompt_ids) is type(ids) is type(logprobs) is type(versions) is np.ndarray
+            and prompt_ids.dtype is ids.dtype is versions.dtype is _INT
+            and logprobs.dtype is _FLOAT
+            and prompt_ids.ndim == ids.ndim == 1
+            and ids.shape == logprobs.shape == versions.shape
+            and self.entropy is self.square is None
+        ):
+            return  # what engines give; one is made in every turn
+        whole = (("prompt_ids", _INT), ("ids", _INT), ("logprobs", _FLOAT), ("versions", _INT), *_MAYBE)
+        for name, dtype in whole:
+            self._convert(name, getattr(self, name), dtype)
+        lengths = {name: len(getattr(self, name)) for name, _ in whole[1:] if getattr(self, name) is not None}
+        if len(set(lengths.values())) > 1:
             raise DataError(f"arrays of one completion disagree in length: {lengths}; each needs one value per token")
 
     def _convert(self, name: str, values: object, dtype: np.dtype[np.int32] | np.dtype[np.float32]) -> None:
-        if values is None and name in ("entropy", "square"):
+        if values is None and (name, dtype) in _MAYBE:
             return
         try:
             array = exact(values, dtype)
@@ -115,6 +116,7 @@ class Completion:
 
 
 _INT, _FLOAT = np.dtype(np.int32), np.dtype(np.float32)
+_MAYBE = (("entropy", _FLOAT), ("square", _FLOAT))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
