@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from itertools import count
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def anchor_groups(turns: FlatTurns, similarity: float | None = None) -> Codes:
     ]
     found: list[int] = []
     for group, end, length in zip(turns.group.tolist(), turns.ends.tolist(), turns.lengths.tolist(), strict=True):
-        found.extend(map(codes[group].__getitem__, [turn.anchor for turn in turns.turns[end - length : end]]))
+        found.extend(map(codes[group].__getitem__, map(attrgetter("anchor"), turns.turns[end - length : end])))
     exact = np.array(found, np.int64)
     if similarity is None:
         return _apart(exact, ~turns.counted)

@@ -53,7 +53,9 @@ def group_statistics(values: agentrl.Floats, group: Codes, *, ddof: int = 0) -> 
     >>> found.mean.tolist(), found.std.round(3).tolist(), found.varies.tolist()
     ([2.0, 0.1], [1.414, 0.0], [True, False])
     """
-    order = np.lexsort((values, group))  # sorted inside each group: sums no longer depend on the order they came in
+    order = np.argsort(values)  # sorted inside each group: sums no longer depend on the order they came in
+    codes = group[order].astype(np.min_scalar_type(group.max(initial=0)))  # 16 bits and fewer are sorted by counting
+    order = order[np.argsort(codes, kind="stable")]
     value, group = values[order], group[order]
     count = np.bincount(group)
     last = np.cumsum(count) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,12 +93,13 @@ def read_turns(
     codes: dict[str, int] = {}
     group = np.array([codes.setdefault(trajectory.group, len(codes)) for trajectory in trajectories], np.int64)
     rewards = (
-        np.array([turn.reward for turn in turns], np.float64)
+        np.fromiter(map(attrgetter("reward"), turns), np.float64, len(turns))
         if reward_weights is None
         else _combined(turns, reward_weights)
     )
     inherited = np.array([trajectory.inherited for trajectory in trajectories], np.int64)
-    spoken = [position for position, turn in enumerate(turns) if turn.kind != "act"]
+    kinds = list(map(attrgetter("kind"), turns))
+    spoken = [] if kinds.count("act") == len(kinds) else [n for n, kind in enumerate(kinds) if kind != "act"]
     owner = np.repeat(np.arange(len(lengths)), lengths)
     flat = FlatTurns(turns, rewards, lengths, np.cumsum(lengths), owner, group, inherited, spoken)
     if not np.isfinite(rewards).all():
