@@ -1,11 +1,11 @@
-"""Figures of `make bench` in this tree and in another commit's, taken by turns on one machine: the ratio of each.
+"""Figures of `make bench`, and of all worlds, in this tree and in another commit's, taken by turns on one machine: the ratio of each.
 
 Each tree runs its own scripts in a checkout of its own, in the order this, other, other, this, …, so that a machine
 that slows down slows both. A ratio is this tree's figure divided by the other's; printed are the median over the pairs
 of runs, the least and the greatest, and the ratio of the best runs, because others on the machine only ever slow a run
 down. The figures are read from the lines that the scripts print (`FIGURES`). The last lines name what got worse by more
 than 5 % (framework: 30 %) by median and by best run alike; on a busy machine take that again, with more pairs. A figure
-that one side does not print is named too, and ends this program with 1. All of it takes about 25 minutes on two idle
+that one side does not print is named too, and ends this program with 1. All of it takes about 30 minutes on two idle
 cores, most of them for engine and trainer.
 
 Run: python benchmarks/paired.py [--against COMMIT] [--only SCRIPT …] [--repeat N]
@@ -24,8 +24,11 @@ from trees import Tree, this_tree, tree_of
 
 NUMBER = r"([\d,.]+)"
 MISSING = "not printed by both trees"
-PAIRS = {"framework": 8, "household": 8, "credit": 3, "vector": 2, "engine": 2, "trainer": 2}
+PAIRS = {"framework": 8, "household": 8, "credit": 3, "vector": 2, "engine": 2, "trainer": 2, "worlds": 4}
 """How often each script is run in each tree, unless asked otherwise."""
+WORLDS = ("household", "webshop", "search", "tools", "bfcl", "code", "corridor")
+ARGUMENTS = {"worlds": WORLDS}
+"""What a script is asked for."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,15 @@ def _vector(world: str) -> list[Figure]:
     return [
         Figure(f"vector, {world}, steps/s", line + NUMBER, True),
         Figure(f"vector, {world}, ratio to a plain loop", line + rf".* ratio +{NUMBER}", True),
+    ]
+
+
+def _world(name: str) -> list[Figure]:
+    line = rf"^{name} +[\d,]+ +\S+ +"
+    return [
+        Figure(f"world {name}, steps/s", rf"^{name} +{NUMBER}", True),
+        Figure(f"world {name}, reset, ms", line + NUMBER, False),
+        Figure(f"world {name}, snapshot and restore, ms", line + rf"[\d.]+ +{NUMBER}", False),
     ]
 
 
@@ -77,13 +89,14 @@ FIGURES: dict[str, list[Figure]] = {
         Figure("engine, decoding only, tokens/s", rf"decoding only, .*: {NUMBER} tokens/s", True),
     ],
     "trainer": [_trainer("cloning, AdamW"), _trainer("cloning, Muon"), _trainer("policy gradient")],
+    "worlds": [figure for world in WORLDS for figure in _world(world)],
 }  # fmt: skip
 
 
 def measured(tree: Tree, script: str) -> dict[str, float]:
     """The figures that a tree's own script prints, by name; those it does not print are left out."""
     started = time.perf_counter()
-    done = tree.run([str(tree.folder / f"benchmarks/{script}.py")], timeout_s=1200)
+    done = tree.run([str(tree.folder / f"benchmarks/{script}.py"), *ARGUMENTS.get(script, ())], timeout_s=1200)
     print(f"{script} in {tree.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     if done.returncode:
         print(f"{script} in {tree.name} failed:\n{done.stderr}", file=sys.stderr)
