@@ -110,11 +110,11 @@ class ToolEnvironment(TextWorld):
             observation, invalid = reply or "", ""
         return self.scored(Scene(observation, invalid=invalid, anchor=self.anchor(), calls=calls))
 
-    def scored(self, scene: Scene, **more: Any) -> Scene:
-        """The scene with the score, where the episode ended with it, and with `more` of its fields."""
+    def scored(self, scene: Scene) -> Scene:
+        """The scene with the score, where the episode ended with it."""
         rewards = dict(self.score()) if self._finished else {}
         success = self._finished and sum(rewards.values()) >= 1 - 1e-9
-        return scene.replace(done=self._finished, success=success, rewards=rewards, **more)
+        return scene.replace(done=self._finished, success=success, rewards=rewards)
 
     def _opening(self, task: Task) -> Scene:
         self._finished = False

@@ -62,7 +62,7 @@ class BFCL(agentrl.ToolEnvironment):
     def act(self, action: str) -> Scene:
         said = ToolAction.read(action)
         if not said.calls:
-            return self._shown(Scene(self._end_turn(), invalid=said.error, calls=[]))
+            return self._shown(self.scored(Scene(self._end_turn(), invalid=said.error, calls=[])))
         results = self._agent.calls(said.calls)
         self._results.update(results)
         self._called = True
@@ -77,7 +77,7 @@ class BFCL(agentrl.ToolEnvironment):
             for call, error in zip(said.calls, errors, strict=True)
         ]
         scene = Scene("\n".join(results), invalid="; ".join(filter(None, errors)), calls=calls)
-        return self._shown(scene)
+        return self._shown(self.scored(scene))
 
     def score(self) -> Mapping[str, float]:
         return {"valid": float(len(self._valid) == len(self._entry.users) and all(self._valid))}
@@ -93,7 +93,7 @@ class BFCL(agentrl.ToolEnvironment):
         return ToolAction(calls).write() if calls else "That is all I can do for now."
 
     def _shown(self, scene: Scene) -> Scene:
-        return self.scored(scene, milestones=self._reached, info={"irrelevant_calls": self._irrelevant})
+        return scene.replace(milestones=self._reached, info={"irrelevant_calls": self._irrelevant})
 
     def _note(self, calls: Sequence[ToolCall]) -> None:
         """Gold calls of this turn that were made, each of equal ones once."""
