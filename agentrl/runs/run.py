@@ -110,7 +110,7 @@ def resume(
     the same. `parts`: those that `train` was given.
     """
     progress = progress or Progress()
-    run = Run.open(Path(folder))
+    run = Run.open(Path(folder).expanduser())
     tables, host = with_parts(read_tables(longer or run.config), parts or {}, host or default_host())
     config = parse(tables, host)
     added = additions(run.begun, config.tables) if run.begun is not None else []
@@ -141,10 +141,11 @@ def evaluate(
 
     `model`: any Hugging Face model folder to take instead. `parts`: as for `train`. Raises AgentRLError.
     """
-    folder = Path(source) if not isinstance(source, Mapping) and Path(source).is_dir() else None
+    folder = None if isinstance(source, Mapping) else Path(source).expanduser()
+    folder = folder if folder is not None and folder.is_dir() else None
     tables = read_tables(Run.open(folder).config if folder else source)
     if model is not None:
-        tables["model"] = {"name": "pretrained", "path": str(model)}
+        tables["model"] = {"name": "pretrained", "path": str(Path(model).expanduser())}
     tables = read_tables(tables, overrides)  # those of `model` are for the one that is played
     plan = tables.get("evaluation")
     if isinstance(plan, dict):
