@@ -67,6 +67,15 @@ class _Group(click.Group):
         except AgentRLError as error:
             click.echo(f"agentrl: {error}", err=True)
             ctx.exit(2)
+        except UnicodeEncodeError as error:
+            if error.encoding != sys.getfilesystemencoding() or error.encoding == "utf-8":
+                raise
+            click.echo(
+                f"agentrl: {error.object!r} cannot name a file here: file names of this locale are {error.encoding}. Set "
+                "PYTHONUTF8=1, or a locale of UTF-8 such as LC_ALL=C.UTF-8",
+                err=True,
+            )
+            ctx.exit(2)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
