@@ -35,12 +35,25 @@ $ agentrl train RUN.toml seed=2 stages.learn.credit.gamma=0.9
 $ agentrl train RUN.toml --dry-run            check names, settings and types; build nothing, say what would be done
 $ agentrl train RUN.toml --check              build everything, compare it, play one task; write nothing
 $ agentrl train --resume RUN_FOLDER           go on after the last update that is on disk
+$ agentrl train --resume RUN.toml             the same for the newest run of this file; if the file has more updates, for longer
 $ agentrl eval RUN.toml                       only play the held-out tasks
 ```
 
-Weights may come from another run, `start_from = "runs/other"`. Any key can be set on the command line as `key.sub=value`; an entry of a list is named by its `name` or its position. A
-key that means nothing is refused with the nearest right one, and a value that does not fit with what is taken. The run
-folder keeps the file, overrides applied, as `run.toml`.
+Weights may come from another run, `start_from = "runs/other"`. Any key can be set on the command line as `key.sub=value`; an
+entry of a list is named by its `name` or its position. A key that means nothing is refused with the nearest right one,
+and a value that does not fit with what is taken.
+
+**Files and names.** A run file is UTF-8 in every locale; a byte order mark and Windows line ends are fine. `name` becomes a
+folder: letters, digits, `-`, `_`, and inside blanks and `.`. A relative path begins at the folder in which the command is
+started, not at that of the run file, and `~` is your home. What is a folder here is never looked up on a hub.
+
+**The run folder** keeps the file as `run.toml`, overrides applied and paths in full, so that a run goes on from any folder.
+It can be moved: resumed, evaluated and begun from where it is then. Files that do not belong to it are ignored.
+
+**Longer.** A run goes on as it began. Two changes are welcome, in the file that `--resume` is given or in the `run.toml` of
+the folder: more `updates` (or `repeat`) of the last stage, and further stages after it. Where data lies may change, too.
+`summary.json` says so, and names parts whose schedule follows the updates of their stage: it is not that of a run that was
+so long from the start.
 
 ## Keys of the file
 

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Annotated
 
-from mcp.server.mcpserver import Image, MCPServer
+from mcp.server.mcpserver import Context, Image, MCPServer
 from pydantic import Field
 
 server = MCPServer("ledger")
@@ -49,6 +49,18 @@ def sleep() -> str:
     """Answers too late."""
     time.sleep(30)
     return "late"
+
+
+@server.tool()
+async def learn(name: str, ctx: Context) -> str:
+    """Makes a new tool."""
+    if name == "unlearn":
+        server.remove_tool("sleep")
+    else:
+        server.add_tool(lambda: f"{name} was called", name=name, description="Learned.")
+    await ctx.session.send_tool_list_changed()
+    await ctx.notify_tools_changed()
+    return "done"
 
 
 if __name__ == "__main__":

@@ -331,6 +331,18 @@ def test_a_context_is_told_who_it_serves_and_can_count_tokens() -> None:
     assert policy.heard[0].tools == Sums.tools
 
 
+def test_a_world_may_offer_other_tools_after_an_action() -> None:
+    class Learns(worlds.Counting):
+        @property
+        def tool_schemas(self) -> Any:
+            return [{"type": "function", "function": {"name": f"tool {n}"}} for n in range(self.count + 1)]
+
+    policy = Says("1", "2", "3")
+    play(player(Learns, context=Sums(every=9)), policy)
+    offered = [[tool["function"]["name"] for tool in dialogue.tools] for dialogue in policy.heard]
+    assert offered == [["tool 0", "note"], ["tool 0", "tool 1", "note"], ["tool 0", "tool 1", "tool 2", "note"]]
+
+
 # ------------------------------------------------------------------------------------------------ hidden, spans, voice
 
 

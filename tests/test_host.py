@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
+from plugin_install import environ
 
 import agentrl
 from agentrl import ConfigError, Host, Spec
+from agentrl.cli import app
 from agentrl.parts.kinds import KINDS
 
 
@@ -270,3 +275,57 @@ def test_a_part_of_a_plugin_that_is_switched_off_is_named_with_the_reason() -> N
     host = Host({"credit.mine": plugin("credit.mine", register_credits=hook(register_credits))})
     with pytest.raises(ConfigError, match=r"no credit named 'mine'.*Switched off: credit\.mine .*no luck"):
         host.part("credit", "mine")
+
+
+SLOW = """
+import agentrl.parts.registry as registry, sys
+registry.SLOW_S = 0.05
+from agentrl.parts.host import Host
+Host()
+"""
+HANGS = """
+import os, signal, sys, time
+time.sleep(0.3)
+if sys.argv[1:] == ["interrupt"]:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+"""
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_plugin_that_takes_long_to_import_is_named(tmp_path: Path, interrupted: bool) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    (tmp_path / "strange-1.dist-info").mkdir()
+    (tmp_path / "strange-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1\n")
+    (tmp_path / "strange-1.dist-info/entry_points.txt").write_text(
+        '[agentrl]\n"credit.hangs" = "hangs"\n'.replace('"', "")
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW, *(["interrupt"] if interrupted else [])],
+        env=environ(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "plugin 'credit.hangs' (hangs) has been imported for 0.05 s; Ctrl-C ends it" in done.stderr
+    assert ("interrupted while plugin 'credit.hangs' (hangs) was imported" in done.stderr) == interrupted
+    assert (done.returncode == 0) != interrupted
+
+
+def test_commands_of_plugins_are_listed_and_a_plugin_that_fails_there_takes_none_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Adds:
+        def register_commands(self, cli: click.Group) -> None:
+            cli.command("greet", help="Says hello.")(lambda: click.echo("hello"))
+            cli.command("train", help="Not ours.")(lambda: click.echo("hello"))
+
+    class Fails:
+        def register_commands(self, cli: click.Group) -> None:
+            raise RuntimeError("no licence")
+
+    host = Host({"adds": Adds(), "fails": Fails()})
+    monkeypatch.setattr(app, "_host", lambda: host)
+    group = app._Group("agentrl", commands=dict(app.main.commands))
+    shown = CliRunner().invoke(group, ["--help"])
+    assert "greet    Says hello." in shown.output
+    assert "Not ours" not in shown.output
+    assert "plugin 'fails' adds no commands: RuntimeError: no licence" in shown.output
+    assert CliRunner().invoke(group, ["greet"]).output == "hello\n"

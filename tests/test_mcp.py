@@ -90,7 +90,7 @@ def test_every_episode_begins_with_an_empty_server(world: MCPWorld, files: tuple
 def test_the_tools_come_from_the_server_without_the_one_that_resets_it(world: MCPWorld) -> None:
     world.reset(seed=0)
     offered = {schema["function"]["name"]: schema["function"]["parameters"] for schema in world.tool_schemas}
-    assert set(offered) == {"add", "total", "picture", "die", "sleep"}
+    assert set(offered) == {"add", "total", "picture", "die", "sleep", "learn"}
     assert offered["add"]["properties"]["amount"]["minimum"] == 1
 
 
@@ -110,6 +110,27 @@ def test_mistakes_are_errors_the_agent_can_read(world: MCPWorld, action: str, wo
     assert word in json.loads(observation)["error"]
     assert info["invalid"]
     assert (reward, terminated) == (0.0, False)
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_tools_that_a_server_adds_and_takes_away_are_followed(
+    files: tuple[Path, Path], transport: str, request: pytest.FixtureRequest
+) -> None:
+    where = {"command": settings(files)["command"]} if transport == "stdio" else {"url": request.getfixturevalue("url")}
+    env = MCPWorld(**where, reset_tool="clear")
+
+    def offered() -> set[str]:
+        return {schema["function"]["name"] for schema in env.tool_schemas}
+
+    env.reset(seed=0)
+    assert "dance" not in offered()
+    env.step(call("learn", name="dance"))
+    assert "dance" in offered()
+    assert env.step(call("dance"))[0] == "dance was called"
+    env.step(call("learn", name="unlearn"))
+    assert "sleep" not in offered()
+    assert env.step(call("sleep"))[4]["invalid"].startswith("there is no tool 'sleep'")
+    env.close()
 
 
 def test_pictures_become_a_line_of_text(world: MCPWorld) -> None:

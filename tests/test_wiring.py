@@ -323,13 +323,14 @@ def test_state_that_is_not_what_was_kept_is_refused_naming_the_part(tmp_path: Pa
         agentrl.resume(result.folder, parts={"sampler": Counts})
 
 
-def _rewrite(commit: Path, state: str) -> None:
+def _rewrite(folder: Path, state: str) -> None:
+    from agentrl.data.commit import Commit
     from agentrl.data.durable import Fingerprint
 
-    (commit / "state.json").write_text(state)
-    facts = json.loads((commit / "commit.json").read_text())
-    facts["files"]["state.json"] = vars(Fingerprint.of(commit / "state.json"))
-    (commit / "commit.json").write_text(json.dumps(facts))
+    (folder / "state.json").write_text(state)
+    commit = Commit.read(folder)
+    commit.files["state.json"] = Fingerprint.of(folder / "state.json")
+    commit.write(folder / "commit.json")
 
 
 def test_a_part_that_would_lose_its_state_is_refused_at_the_start(tmp_path: Path) -> None:

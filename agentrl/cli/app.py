@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -21,16 +22,39 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 class _Group(click.Group):
     """Adds the commands of plugins, guesses at misspelt ones, and turns our own errors into one line."""
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """A terminal that cannot show a character, or is given half of one, shows a question mark."""
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, ValueError):  # something else may stand in its place
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        return super().main(*args, **settings)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = super().get_command(ctx, cmd_name)
-        if found is None:
-            _host().manager.hook.register_commands(cli=self)
-            found = super().get_command(ctx, cmd_name)
-        return found
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            self._add_commands_of_plugins()
+            command = super().get_command(ctx, cmd_name)
+        return command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        _host().manager.hook.register_commands(cli=self)
+        self._add_commands_of_plugins()
         return super().list_commands(ctx)
+
+    def _add_commands_of_plugins(self) -> None:
+        """Once; a plugin that fails here is named, and one that has a name which is taken changes nothing."""
+        if self._asked:
+            return
+        self._asked = True
+        for hook in _host().manager.hook.register_commands.get_hookimpls():
+            own = click.Group()
+            try:
+                hook.function(*(own for _ in hook.argnames))
+            except (Exception, SystemExit) as error:  # a stranger's code may fail in any way, and takes no command down
+                why = f"{type(error).__name__}: {error}"
+                click.echo(f"agentrl: plugin {hook.plugin_name!r} adds no commands: {why}", err=True)
+            self.commands = {**own.commands, **self.commands}
+
+    _asked = False
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if self.get_command(ctx, args[0]) is None:
@@ -42,6 +66,15 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except AgentRLError as error:
             click.echo(f"agentrl: {error}", err=True)
+            ctx.exit(2)
+        except UnicodeEncodeError as error:
+            if error.encoding != sys.getfilesystemencoding() or error.encoding == "utf-8":
+                raise
+            click.echo(
+                f"agentrl: {error.object!r} cannot name a file here: file names of this locale are {error.encoding}. Set "
+                "PYTHONUTF8=1, or a locale of UTF-8 such as LC_ALL=C.UTF-8",
+                err=True,
+            )
             ctx.exit(2)
 
 
@@ -117,7 +150,10 @@ def show(kind: str, name: str, as_json: bool) -> None:
 @click.argument("target")
 @click.argument("overrides", nargs=-1)
 @click.option(
-    "--resume", "resuming", is_flag=True, help="TARGET is a run folder, or a run file whose newest run goes on."
+    "--resume",
+    "resuming",
+    is_flag=True,
+    help="TARGET is a run folder, or a run file whose newest run goes on, for more updates or stages if it has more.",
 )
 @click.option("--dry-run", is_flag=True, help="Check names, settings and types, build nothing, say what would be done.")
 @click.option("--check", "checking", is_flag=True, help="Build everything, compare it, play one task; write nothing.")
@@ -135,29 +171,32 @@ def train(
             f"`agentrl train {Path(target) / 'run.toml'}` begins another one like it"
         )
     if dry_run or checking:
-        from agentrl.parts.run_file import parse
-        from agentrl.parts.tables import read_tables
-        from agentrl.runs.run import check
+        from agentrl.runs.run import check, planned
 
-        _say_plan(check(target, overrides) if checking else parse(read_tables(target, overrides), _host()), as_json)
+        _say_plan(check(target, overrides) if checking else planned(target, overrides, host=_host()), as_json)
         return
     from agentrl.cli.display import Display
     from agentrl.runs import run
     from agentrl.runs.progress import Progress
+    from agentrl.runs.resuming import chosen_run
 
     progress = Progress()
     try:
         with Display(progress):
             if resuming:
-                result = run.resume(_run_folder(target), progress=progress)
+                folder, longer, note = chosen_run(target, _host())
+                if note:
+                    click.echo(f"note: {note}", err=True)
+                result = run.resume(folder, longer=longer, progress=progress)
             else:
                 result = run.train(target, overrides, progress=progress)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed once more, it would only spoil the last words
-        folder = progress.folder
-        if folder:
-            click.echo(f"\nstopped; {progress.done} of {progress.total} updates are safe in {folder}", err=True)
-            click.echo(f"go on with: agentrl train --resume {folder}", err=True)
+        if progress.folder:
+            click.echo(
+                f"\nstopped; {progress.done} of {progress.total} updates are safe in {progress.folder}", err=True
+            )
+            click.echo(f"go on with: agentrl train --resume {progress.folder}", err=True)
         else:
             click.echo("\nstopped while setting up; nothing was begun", err=True)
         sys.exit(130)
@@ -191,29 +230,35 @@ def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json
 @click.argument("name")
 @click.argument("settings", nargs=-1)
 @click.option("--time-limit", default=600.0, show_default=True, help="Seconds after which a check is given up.")
+@click.option(
+    "--actions",
+    multiple=True,
+    metavar="FILE|ACTION",
+    help="An action to try in a world that lists none, or a file of some: one a line, or a JSON list. Any number of times.",
+)
 @_JSON
-def check_part(kind: str, name: str, settings: tuple[str, ...], time_limit: float, as_json: bool) -> None:
+def check_part(
+    kind: str, name: str, settings: tuple[str, ...], time_limit: float, actions: tuple[str, ...], as_json: bool
+) -> None:
     """Put an installed part through its kit, or an installed plugin (KIND `plugin`); SETTINGS are key=value."""
     from collections import Counter
-    from contextlib import redirect_stdout
 
+    from agentrl.cli.checking import Watching, read_actions
     from agentrl.parts.registry import Spec
     from agentrl.parts.tables import read_tables
     from agentrl.testing import check_part as run_kit
     from agentrl.testing.faults import limits
 
-    with redirect_stdout(sys.stderr), limits(time_limit):  # what the part prints is no part of the report
+    tries = read_actions(actions)
+    with Watching(shown=not as_json), limits(time_limit):
         host = _host()
         spec = Spec.from_table(kind, read_tables({"part": {"name": name}}, [f"part.{s}" for s in settings])["part"])
         if kind != "plugin":
             host.check(spec)
-        report = run_kit(spec, host)
+        report = run_kit(spec, host, tries=tries)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
-        for result in report.results:
-            mark = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}[result.verdict]
-            click.echo(f"{mark} {result.check.replace('_', ' ')}{': ' + result.detail if result.detail else ''}")
         count = Counter(result.verdict for result in report.results)
         counts = f"{count['passed']} checks passed, {count['failed']} failed, {count['skipped']} skipped"
         owner = "" if kind == "plugin" else f" of plugin {host.plugin_of(spec)}"
@@ -246,6 +291,8 @@ def _say_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     for name in ("before", "after", "difference"):
         if name in summary:
             click.echo(f"{name:<16}{_interval(summary[name])}")
+    for longer in summary.get("lengthened", ()):
+        click.echo(f"lengthened after update {longer['after_updates']}: {'; '.join(longer['notes'])}")
     click.echo(f"\n{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mib']:.0f} MiB")
     if (folder / "curve.png").exists():
         click.echo(f"curve     {folder / 'curve.png'}")
@@ -255,30 +302,6 @@ def _say_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 def _interval(numbers: Mapping[str, Any]) -> str:
     return f"{numbers['success']:>9.1%}   {numbers['low']:>6.1%} … {numbers['high']:<6.1%}   {numbers['tasks']:>5}"
-
-
-def _run_folder(target: str) -> Path:
-    """The folder itself, or the newest run of a run file."""
-    path = Path(target)
-    if path.is_dir():
-        return path
-    if not path.exists():
-        raise ConfigError(
-            f"there is no run folder or run file {target!r} to go on with; `ls runs` shows runs made here"
-        )
-    from agentrl.parts.run_file import parse
-    from agentrl.parts.tables import read_tables
-
-    config = parse(read_tables(path), _host())
-    runs = [p.parent for p in config.runs.glob(f"{config.name}*/run.toml")]
-    if not runs:
-        raise ConfigError(
-            f"there is no run of {config.name!r} under {config.runs}/ to go on with; omit --resume to begin one"
-        )
-    newest = max(runs, key=lambda folder: (folder / "run.toml").stat().st_mtime)
-    if read_tables(newest / "run.toml") != config.tables:
-        click.echo(f"note: {newest} goes on by its own run.toml, which differs from {path}", err=True)
-    return newest
 
 
 def _host() -> Any:

@@ -24,16 +24,19 @@ def listing() -> Listing:
 
     A listing with broken plugins is never remembered: what they lack may come without a trace.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentrl" / "listing.json"
+    users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser(
+        "~/.cache"
+    )  # stays as it is for a user without a home
+    cache = Path(users) / "agentrl" / "listing.json"
     key = _fingerprint()
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
-        if kept["key"] == key:
+        if kept["key"] == key and cache.is_absolute():
             return kept["listing"]  # type: ignore[no-any-return]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or not ours
     fresh = _asked()
-    if not fresh["broken"]:
+    if not fresh["broken"] and cache.is_absolute():
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
             draft = cache.with_suffix(f".{os.getpid()}")

@@ -1,21 +1,22 @@
 """One committed update on disk: its files, and whether they are still what was committed.
 
-An update is a folder with `commit.json` (number, stage, time, and size and checksum of every other file),
+An update is a folder with `commit.json` (number, stage, time, size and checksum of every other file, and its own),
 `trajectories.parquet`, `metrics.json`, `state.json` and perhaps `checkpoint/`. It is written elsewhere and renamed into
 place, so a folder that is there is complete, unless the disk or a hand has changed it since.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentrl.data.durable import Fingerprint
+from agentrl.data.durable import Fingerprint, damage
 from agentrl.data.reader import read_advantages, read_trajectories
 from agentrl.data.types import Advantage, Trajectory
 from agentrl.errors import RecordError
@@ -40,8 +41,11 @@ class Commit(BaseModel):
     def read(cls, folder: Path) -> Commit:
         """Raises RecordError where `commit.json` is missing or damaged; looks at no other file."""
         path = folder / "commit.json"
+        facts = read_json(path)
+        if facts.pop("checksum", None) not in (None, _checksum(facts)):  # None: earlier versions wrote none
+            raise RecordError(f"{path} is damaged: it is not what was committed")
         try:
-            commit = cls.model_validate_json(json.dumps(read_json(path) | {"folder": str(folder)}))
+            commit = cls.model_validate_json(json.dumps(facts | {"folder": str(folder)}))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
@@ -54,7 +58,8 @@ class Commit(BaseModel):
 
     def write(self, path: Path) -> None:
         """Write `commit.json`, which `read` takes."""
-        path.write_text(self.model_dump_json(indent=1))
+        facts = json.loads(self.model_dump_json())
+        path.write_text(json.dumps({**facts, "checksum": _checksum(facts)}, indent=1), encoding="utf-8")
 
     @property
     def checkpoint(self) -> Path:
@@ -66,12 +71,12 @@ class Commit(BaseModel):
     @property
     def metrics(self) -> dict[str, float]:
         """As committed; what was not finite is NaN."""
-        metrics = read_json(self.folder / "metrics.json")
+        metrics = self._checked("metrics.json")
         return {name: value if isinstance(value, (int, float)) else math.nan for name, value in metrics.items()}
 
     @property
     def state(self) -> dict[str, object]:
-        return read_json(self.folder / "state.json")
+        return self._checked("state.json")
 
     def trajectories(self) -> list[Trajectory]:
         return read_trajectories(self.folder / "trajectories.parquet")
@@ -80,17 +85,16 @@ class Commit(BaseModel):
         """One entry per trajectory, None where it got no credit."""
         return read_advantages(self.folder / "trajectories.parquet")
 
-    def damage(self, *, but: str = "") -> str:
+    def damage(self, *, but: Collection[str] = ()) -> str:
         """What is wrong with the first file that is not what was committed (leaving out `but`); empty if all are well."""
-        for name in self.files.keys() - {but}:
-            path = self.folder / name
-            try:
-                now = Fingerprint.of(path)
-            except OSError as error:
-                return f"{path} cannot be read ({error.strerror})"
-            if now != self.files[name]:
-                return f"{path} is not what was committed ({now.bytes} bytes, {self.files[name].bytes} then)"
-        return ""
+        return damage(self.folder, {name: then for name, then in self.files.items() if name not in but})
+
+    def _checked(self, name: str) -> dict[str, object]:
+        """A JSON file of this update. Raises RecordError where it is not what was committed."""
+        content = read_json(self.folder / name)
+        if problem := damage(self.folder, {name: self.files[name]}):
+            raise RecordError(problem)
+        return content
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -104,6 +108,10 @@ def read_json(path: Path) -> dict[str, object]:
     if not isinstance(value, dict):
         raise RecordError(f"{path} is damaged: it holds no JSON object")
     return value
+
+
+def _checksum(facts: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def state_json(state: Mapping[str, object]) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agentrl.errors import RecordError
+
+CHECKSUMS = "checksums.json"
+"""In a folder that was written whole: what every other file in it must still be."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,43 @@ class Fingerprint:
         """Size and checksum of a file as it is now."""
         with path.open("rb") as file:
             return cls(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def fingerprints(folder: Path) -> dict[str, Fingerprint]:
+    """Of every file in a folder, by its path inside it."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): Fingerprint.of(path) for path in paths}
+
+
+def damage(folder: Path, files: Mapping[str, Fingerprint]) -> str:
+    """What is wrong with the first file that is not what was written; empty if all are well. Stray files do not count."""
+    for name, then in files.items():
+        path = folder / name
+        try:
+            now = Fingerprint.of(path)
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+        if now != then:
+            return f"{path} is not what was committed ({now.bytes} bytes, {then.bytes} then)"
+    return ""
+
+
+def keep_checksums(folder: Path) -> None:
+    """Write down what every file in a folder is."""
+    files = {name: asdict(value) for name, value in fingerprints(folder).items()}
+    (folder / CHECKSUMS).write_text(json.dumps(files, indent=1), encoding="utf-8")
+
+
+def folder_damage(folder: Path) -> str:
+    """`damage` by the folder's own checksums; folders of earlier versions have none, and pass."""
+    path = folder / CHECKSUMS
+    if not path.exists():
+        return ""
+    try:
+        files = {name: Fingerprint(**value) for name, value in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return f"{path} is damaged: {error}"
+    return damage(folder, files)
 
 
 def sync_tree(folder: Path) -> None:
@@ -52,14 +93,22 @@ def move(source: Path, target: Path) -> None:
     sync(source.parent)
 
 
+RESUMED = "go on with --resume; what was committed before is intact"
+BEGUN = "begin again; nothing was made"
+
+
 @contextmanager
-def explained(doing: str) -> Iterator[None]:
+def explained(doing: str, *, then: str = RESUMED) -> Iterator[None]:
     """Turn an operating system's error into a RecordError that says what was being done and what to do."""
     try:
         yield
     except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "Mend the cause")
+        raise RecordError(f"{doing} failed: {error}. {advice}, then {then}") from error
+    except UnicodeEncodeError as error:  # of a path; what is in our files is UTF-8 everywhere
         raise RecordError(
-            f"{doing} failed: {error}. {_ADVICE.get(error.errno or 0, 'Mend the cause')}, then go on with --resume; what was committed before is intact"
+            f"{doing} failed: this locale cannot write such a name ({error}). Set PYTHONUTF8=1, or a locale of UTF-8 "
+            f"such as LC_ALL=C.UTF-8, then {then}"
         ) from error
 
 
@@ -81,9 +130,14 @@ class FolderLock:
         self._descriptor: int | None = None
         self._owner = 0
 
+    @property
+    def held(self) -> bool:
+        """Whether this object is the writer, in this process."""
+        return self._descriptor is not None and self._owner == os.getpid()
+
     def acquire(self) -> None:
         """Become the writer; nothing to do if this object already is. Raises RecordError if somebody else is."""
-        if self._descriptor is not None and self._owner == os.getpid():
+        if self.held:
             return
         with explained(f"opening {self._path}"):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -106,7 +160,7 @@ class FolderLock:
 
     def release(self) -> None:
         """Let others write; safe twice."""
-        if self._descriptor is not None and self._owner == os.getpid():
+        if self.held and self._descriptor is not None:
             _held.discard(self._descriptor)
             os.close(self._descriptor)
         self._descriptor = None

@@ -18,7 +18,7 @@ def to_json(value: object) -> str:
 
     NumPy values, tuples, sets, mappings, dataclasses, enums and paths become plain JSON. Keys become strings. JSON
     has no NaN and no infinity: both become null. Anything else becomes its `repr`, or the name of its type where the
-    `repr` is only an address.
+    `repr` is only an address or raises.
 
     >>> import numpy as np
     >>> to_json({"cost": np.float32(0.5), "at": (1, 2), "seen": {"b", "a"}, "best": float("nan"), 3: np.arange(2)})
@@ -35,6 +35,15 @@ def to_json(value: object) -> str:
 
 def _plain(value: object) -> object:
     """One level of something that JSON does not know."""
+    try:
+        return _level(value)
+    except RecursionError:
+        raise
+    except Exception:  # a stranger's repr, keys or fields may raise whatever they like
+        return f"<{type(value).__module__}.{type(value).__qualname__}>"
+
+
+def _level(value: object) -> object:
     if isinstance(value, (np.generic, np.ndarray)):
         plain = value.tolist()
         return plain if type(plain) is not type(value) else repr(value)
@@ -55,6 +64,8 @@ def _plain(value: object) -> object:
 
 def _tree(value: object) -> object:
     """A copy of the whole value made of dicts with string keys, lists, strings, finite numbers, booleans and None."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST_INT:
+        return hex(value)  # Python itself writes none so long in digits
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -71,4 +82,5 @@ def _key(key: object) -> str:
     return plain if isinstance(plain, str) else to_json(plain)
 
 
+_LONGEST_INT = 14_000  # bits
 _ENCODER = json.JSONEncoder(allow_nan=False, default=_plain, check_circular=False, separators=(",", ":"))

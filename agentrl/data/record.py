@@ -3,54 +3,52 @@
 ::
 
     run.toml         the run file as it was run           summary.json …   whatever write_json put here
-    manifest.json    versions, platform, seed, time       metrics.jsonl    one line per update, derived
+    manifest.json    versions, seed, a copy of run.toml   metrics.jsonl    one line per update, derived
     updates/000000/  one folder per update (commit.py)    lock             who writes
     codec/           words to ids, for each model         run.log          what the run logged
     evaluations/     one folder per evaluation            .tmp/            half-written things; recover empties it
     replaced/        updates that were played again, or that came after a damaged one
 
 Everything is written in `.tmp/`, synced, and renamed into place last. So a process may die at any moment: what carries
-its final name is complete, and the next `recover` throws the rest away.
+its final name is complete, and the next `recover` throws the rest away. Whatever a resume needs has checksums: the
+files of an update in its commit.json, those of a folder that was written whole in its checksums.json.
 """
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import json
 import logging
-import os
-import platform
 import shutil
-import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 
 import tomli_w
 
 from agentrl.data.columns import COLUMNS, Column
-from agentrl.data.commit import Commit, read_json, state_json
-from agentrl.data.durable import Fingerprint, FolderLock, explained, move, sync, sync_tree
+from agentrl.data.commit import Commit, state_json
+from agentrl.data.durable import (
+    BEGUN,
+    FolderLock,
+    explained,
+    fingerprints,
+    folder_damage,
+    keep_checksums,
+    move,
+    sync,
+    sync_tree,
+)
 from agentrl.data.jsontext import to_json
+from agentrl.data.manifest import MANIFEST, RUN_FILE, manifest_of, now, read_begun, with_copy
 from agentrl.data.table import write_trajectories
 from agentrl.data.types import Advantage, Trajectory
 from agentrl.errors import AgentRLError, RecordError
 
 log = logging.getLogger(__name__)
 
-_PACKAGES = ("agentrl", "gymnasium", "numpy", "peft", "pyarrow", "scipy", "tokenizers", "torch", "transformers")
-
-
-def manifest_of(seed: int) -> dict[str, object]:
-    """What a run must say about where it was made: time, seed, platform, versions of Python and of what it stands on."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    place = {"platform": platform.platform(), "cpus": os.cpu_count()}
-    return {"created": _now(), "seed": seed, **place, "versions": versions}
+_NOT_NEEDED = ("trajectories.parquet", "metrics.json")
+"""Of an update, to go on from it."""
 
 
 def model_place(name: str) -> str:
@@ -61,10 +59,14 @@ def model_place(name: str) -> str:
 class Run:
     """One run folder. Anybody may read it; the first write makes this process its only writer, until `close`."""
 
-    def __init__(self, folder: Path, config: dict[str, object], manifest: dict[str, object]) -> None:
-        self.folder, self.config, self.manifest = folder, config, manifest
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config, self.begun, self.manifest = read_begun(folder)
+        """`config` is what run.toml says now, `begun` what it said when the run began (None: an earlier version)."""
         self._updates, self._drafts = folder / "updates", folder / ".tmp"
         self._lock = FolderLock(folder / "lock")
+        self._known: list[Commit] | None = None
+        """The commits, remembered by the only writer."""
 
     @classmethod
     def create(cls, parent: Path, name: str, config: Mapping[str, object], manifest: Mapping[str, object]) -> Run:
@@ -78,13 +80,13 @@ class Run:
             toml = tomli_w.dumps(config)
         except (TypeError, ValueError) as error:
             raise RecordError(f"run.toml cannot hold this configuration: {error}") from error
-        with explained(f"creating a run in {parent}"):
+        with explained(f"creating a run in {parent}", then=BEGUN):
             parent.mkdir(parents=True, exist_ok=True)
             folder = _claim(parent, name)
             try:
                 (folder / "updates").mkdir()
-                (folder / "run.toml").write_text(toml)
-                (folder / "manifest.json").write_text(_pretty(manifest))
+                (folder / RUN_FILE).write_text(toml, encoding="utf-8")
+                (folder / MANIFEST).write_text(_pretty(with_copy(manifest, toml)), encoding="utf-8")
                 sync_tree(folder)
                 sync(parent)
             except OSError:
@@ -95,15 +97,18 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """A run that exists. Raises RecordError where the folder is none, or its creation was interrupted."""
-        missing = [name for name in ("run.toml", "manifest.json", "updates") if not (folder / name).exists()]
-        if missing:
+        if not is_run(folder):
+            missing = [name for name in (RUN_FILE, MANIFEST, "updates") if not (folder / name).exists()]
             what = "is not a run folder" if folder.is_dir() else "does not exist or is not a folder"
             raise RecordError(f"{folder} {what}: {', '.join(missing)} missing; `agentrl train RUN.toml` makes one")
-        try:
-            config = tomllib.loads((folder / "run.toml").read_text())
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{folder / 'run.toml'} cannot be read: {error}") from error
-        return cls(folder, config, read_json(folder / "manifest.json"))
+        return cls(folder)
+
+    def begin_with(self, config: Mapping[str, object], **facts: object) -> None:
+        """Let the run go on with another run file, and add facts to the manifest. Raises RecordError."""
+        toml = tomli_w.dumps(config)
+        self.write_bytes(RUN_FILE, toml.encode())
+        self.write_json(MANIFEST, with_copy(self.manifest | facts, toml))
+        self.config, self.begun, self.manifest = read_begun(self.folder)
 
     @contextmanager
     def locked(self) -> Iterator[Run]:
@@ -112,30 +117,59 @@ class Run:
         try:
             yield self
         finally:
-            self._lock.release()
+            self.close()
 
     def close(self) -> None:
         """Let others write; safe twice."""
+        self._known = None
         self._lock.release()
 
     def commits(self) -> list[Commit]:
         """The committed updates in order. One whose `commit.json` is damaged is omitted, and logged."""
+        if self._known is not None and self._lock.held:
+            return list(self._known)
         commits = []
         for folder in self._update_folders():
             try:
                 commits.append(Commit.read(folder))
             except RecordError as error:
                 log.warning("omitted: %s", error)
+        self._known = list(commits) if self._lock.held else None
         return commits
 
+    def history(self) -> list[tuple[Commit, dict[str, float]]]:
+        """The committed updates with their metrics. One whose metrics are damaged is omitted, and logged."""
+        history = []
+        for commit in self.commits():
+            try:
+                history.append((commit, commit.metrics))
+            except RecordError as error:
+                log.warning("omitted from metrics, summary and curve: %s", error)
+        return history
+
     def model_folder(self, name: str = "model") -> Path:
-        """The model that the run ended with, or else that of its newest checkpoint. Raises RecordError without one."""
-        place = model_place(name)
-        checkpoints = [commit.checkpoint / place for commit in reversed(self.commits()) if commit.has_checkpoint]
-        for folder in (self.folder / place, *checkpoints):
-            if folder.is_dir():
+        """The model that the run ended with, or else that of its newest checkpoint. Raises RecordError without one.
+
+        What is damaged is logged and passed over.
+        """
+        place, problems = model_place(name), list[str]()
+        for folder, problem in self._models(place):
+            if not problem:
+                if problems:
+                    log.warning("%s. Instead %s is taken", "; ".join(problems), folder)
                 return folder
+            problems.append(problem)
+        if problems:
+            raise RecordError(f"{self.folder} holds no {place} that is whole: {'; '.join(problems)}")
         raise RecordError(f"{self.folder} holds no {place} yet: let it train to its first checkpoint")
+
+    def _models(self, place: str) -> Iterator[tuple[Path, str]]:
+        """Every folder of a model, the newest first, and what is wrong with it."""
+        if (self.folder / place).is_dir():
+            yield self.folder / place, folder_damage(self.folder / place)
+        for commit in reversed(self.commits()):
+            if commit.has_checkpoint and (commit.checkpoint / place).is_dir():
+                yield commit.checkpoint / place, commit.damage(but=_NOT_NEEDED)
 
     def commit(
         self,
@@ -160,25 +194,28 @@ class Run:
         state_text = state_json(state)
         with self.draft(f"committing update {update}") as draft:
             write_trajectories(draft / "trajectories.parquet", trajectories, advantages, update=update, columns=columns)
-            (draft / "metrics.json").write_text(to_json({name: float(value) for name, value in metrics.items()}))
-            (draft / "state.json").write_text(state_text)
+            numbers = to_json({name: float(value) for name, value in metrics.items()})
+            (draft / "metrics.json").write_text(numbers, encoding="utf-8")
+            (draft / "state.json").write_text(state_text, encoding="utf-8")
             if write_checkpoint is not None:
                 (draft / "checkpoint").mkdir()
                 write_checkpoint(draft / "checkpoint")
-            paths = sorted(path for path in draft.rglob("*") if path.is_file())
             commit = Commit(
                 update=update,
                 stage=stage,
                 folder=target,
-                committed_at=_now(),
+                committed_at=now(),
                 has_checkpoint=write_checkpoint is not None,
-                files={str(path.relative_to(draft)): Fingerprint.of(path) for path in paths},
+                files=fingerprints(draft),
             )
             commit.write(draft / "commit.json")
             sync_tree(draft)
             move(draft, target)
-        with explained("appending to metrics.jsonl"), (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(_metrics_line(commit))
+        if self._known is not None:
+            self._known.append(commit)
+        line, path = _metrics_line(commit, commit.metrics), self.folder / "metrics.jsonl"
+        with explained("appending to metrics.jsonl"), path.open("a", encoding="utf-8") as file:
+            file.write(line)
         return commit
 
     def recover(self) -> Commit | None:
@@ -189,8 +226,10 @@ class Run:
         is logged. Raises RecordError where only damaged checkpoints are left, having moved no update.
         """
         self._lock.acquire()
+        self._known = None
         with explained(f"recovering {self.folder}"):
-            shutil.rmtree(self._drafts, ignore_errors=True)
+            if self._drafts.exists():
+                shutil.rmtree(self._drafts, ignore_errors=True) if self._drafts.is_dir() else self._drafts.unlink()
             problems: list[str] = []
             newer: list[Path] = []
             last = None
@@ -224,13 +263,12 @@ class Run:
 
     def _tidy(self) -> None:
         """Finish a pruning that was cut short, and derive metrics.jsonl anew."""
-        commits = self.commits()
-        for commit in commits:
+        for commit in self.commits():
             if not commit.has_checkpoint:
                 shutil.rmtree(commit.folder / "checkpoint", ignore_errors=True)
             if "trajectories.parquet" not in commit.files:
                 (commit.folder / "trajectories.parquet").unlink(missing_ok=True)
-        self.write_bytes("metrics.jsonl", "".join(map(_metrics_line, commits)).encode())
+        self.write_bytes("metrics.jsonl", "".join(_metrics_line(*update) for update in self.history()).encode())
 
     def prune(self, keep: Collection[int]) -> None:
         """Delete the checkpoints (not the trajectories) of all updates but these and the newest. Raises RecordError."""
@@ -254,6 +292,8 @@ class Run:
             move(draft / "commit.json", commit.folder / "commit.json")
             target = commit.folder / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        if self._known is not None:
+            self._known = [without if known.update == commit.update else known for known in self._known]
 
     def write_json(self, name: str, data: object) -> Path:
         """Write a small file, whole or not at all; numbers that are not finite become null. Raises RecordError."""
@@ -264,15 +304,21 @@ class Run:
         return self.write_folder(name, lambda path: path.write_bytes(data))
 
     def write_folder(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Let `write` make a new folder or file, which then takes the place of one of that name. Raises RecordError."""
+        """Let `write` make a new folder or file, which then takes the place of one of that name. Raises RecordError.
+
+        A folder gets checksums of all its files.
+        """
         target = self._target(name)
         with self.draft(f"writing {target}") as draft:
-            write(draft / "new")
-            sync_tree(draft / "new")
+            new = draft / "new"
+            write(new)
+            if new.is_dir():
+                keep_checksums(new)
+            sync_tree(new)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_dir():  # a file is replaced in one step
+            if target.is_dir() or (target.exists() and new.is_dir()):  # a file takes a file's place in one step
                 move(target, draft / "old")
-            move(draft / "new", target)
+            move(new, target)
         return target
 
     @contextmanager
@@ -303,6 +349,12 @@ class Run:
             return sorted((p for p in self._updates.iterdir() if p.name.isdecimal()), key=lambda path: int(path.name))
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run was made here; a file of it may have been lost since."""
+    updates = folder / "updates"
+    return updates.is_dir() and ((folder / MANIFEST).exists() or any(updates.iterdir()))
+
+
 def _claim(parent: Path, name: str) -> Path:
     """Make the first of `name`, `name-2`, `name-3` … that does not exist; two processes never get the same one."""
     for number in itertools.count(1):
@@ -317,12 +369,8 @@ def _pretty(data: object) -> str:
     return json.dumps(json.loads(to_json(data)), indent=2) + "\n"
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _metrics_line(commit: Commit) -> str:
-    return to_json({"update": commit.update, "stage": commit.stage} | commit.metrics) + "\n"
+def _metrics_line(commit: Commit, metrics: Mapping[str, float]) -> str:
+    return to_json({"update": commit.update, "stage": commit.stage} | dict(metrics)) + "\n"
 
 
 def _usable(folder: Path) -> tuple[Commit | None, str]:
@@ -333,8 +381,8 @@ def _usable(folder: Path) -> tuple[Commit | None, str]:
         return None, str(error)
     if not commit.has_checkpoint:
         return None, ""
-    problem = commit.damage(but="trajectories.parquet")  # going on needs no trajectories
+    problem = commit.damage(but=_NOT_NEEDED)
     return (None, problem) if problem else (commit, "")
 
 
-__all__ = ["Commit", "Run", "manifest_of"]
+__all__ = ["Commit", "Run", "manifest_of", "model_place"]

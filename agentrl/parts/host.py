@@ -19,7 +19,7 @@ from agentrl.errors import AgentRLError, ConfigError, EnvironmentFault, PluginEr
 from agentrl.parts.hookspecs import HOOKS, hookimpl
 from agentrl.parts.kinds import KINDS, Kind
 from agentrl.parts.playing import Demonstrator, Policy
-from agentrl.parts.registry import Registry, Spec
+from agentrl.parts.registry import Registry, Spec, importing
 from agentrl.parts.settings import Parameter, Part, check_settings, describe, parameters_of
 from agentrl.parts.wiring import NAMED, Scope, build, entries, is_name, kind_for
 
@@ -172,7 +172,9 @@ class Host:
         try:
             if isinstance(plugin, EntryPoint):
                 doing = f"cannot be imported from {plugin.value!r}: "
-                plugin, doing = plugin.load(), ""
+                with importing(f"plugin {name!r} ({plugin.value})"):
+                    plugin = plugin.load()
+                doing = ""
             self._check_hooks(name, plugin)
             self.manager.register(plugin, name=name)
             hooked = {caller.name for caller in self.manager.get_hookcallers(plugin) or ()}

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import logging
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agentrl.errors import ConfigError, PluginError, did_you_mean
+
+log = logging.getLogger(__name__)
+SLOW_S = 10.0
+"""Seconds after which a person is told what is being imported."""
+
+
+@contextlib.contextmanager
+def importing(what: str) -> Iterator[None]:
+    """Says what is being imported where that takes long, or where somebody ends it."""
+    late = threading.Timer(SLOW_S, log.warning, (f"{what} has been imported for {SLOW_S:g} s; Ctrl-C ends it",))
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warning("interrupted while %s was imported", what)
+        raise
+    finally:
+        late.cancel()
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,8 @@ class Entry:
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            part = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+            with importing(f"{self.name!r} of plugin {self.plugin!r} ({self.target})"):
+                part = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
         except (Exception, SystemExit) as error:  # a stranger's import may fail in any way
             raise PluginError(
                 f"{self.name!r} of plugin {self.plugin!r} is registered as {self.target!r}, which cannot be imported: "

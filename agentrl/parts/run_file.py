@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT
@@ -17,11 +18,11 @@ from agentrl.errors import ConfigError, did_you_mean
 from agentrl.parts.host import Host
 from agentrl.parts.kinds import KINDS, STAGE_KINDS
 from agentrl.parts.registry import Spec
-from agentrl.parts.settings import describe, reason
+from agentrl.parts.run_tables import LIST_KINDS, kept_tables
+from agentrl.parts.settings import describe, expanded, reason
 
-LIST_KINDS = {kind.many: kind.name for kind in KINDS.values() if kind.many}
-"""Key of a list of parts → kind of its entries."""
 _POLICIES = "policies."
+_LONGEST_NAME = 200
 
 
 class _Table(BaseModel):
@@ -70,6 +71,10 @@ class EvaluationPlan(_Table):
             )
         return self
 
+    def plays_after(self, updates: int) -> bool:
+        """Whether `during_split` is due after so many updates."""
+        return self.during_split is not None and self.every > 0 and updates > 0 and updates % self.every == 0
+
 
 class Stage(_Table):
     """`[[stages]]`: one loop of a run. Parts that it does not name are the run's."""
@@ -105,12 +110,15 @@ class RunFile(_Table):
     """Name of the run; its folder is `runs`/`name`, with a number where that exists."""
     seed: Annotated[int, Field(ge=0)] = 0
     """All randomness comes from it."""
-    runs: Annotated[Path, Field(strict=False)] = Path("runs")
+    runs: Annotated[Path, Field(strict=False), AfterValidator(expanded)] = Path("runs")
     """Folder that run folders are made in."""
     start_from: Annotated[Path, Field(strict=False)] | None = None
     """Run folder whose model and codec this run begins with."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1
-    """Updates per checkpoint of weights, optimiser and states; a resumed run plays those since the last one again."""
+    """Updates per checkpoint of weights, optimiser and states; a resumed run plays those since the last one again.
+
+    An update that `[evaluation]` plays `during_split` after has one, too: it may be the best.
+    """
     keep_trajectories: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     """Updates whose trajectories are kept on disk."""
     player: PlayerSettings = PlayerSettings()
@@ -170,7 +178,8 @@ def parse(tables: Mapping[str, object], host: Host) -> RunFile:
     """Check everything that can be checked without building anything. Raises ConfigError at the first mistake."""
     known = {*RunFile.model_fields, "model", *STAGE_KINDS, *LIST_KINDS} - {"parts", "tables"}
     _known_keys(tables, known, "the run file")
-    tables = _first_form(tables, host)
+    _list(tables, "stages")
+    tables = kept_tables(tables, PlayerSettings.model_fields, host)
     evaluation = tables.get("evaluation")
     own: dict[str, object] = {key: tables[key] for key in RunFile.model_fields if key in tables}
     own |= {
@@ -186,6 +195,7 @@ def parse(tables: Mapping[str, object], host: Host) -> RunFile:
         "tables": tables,
     }
     config = _validated(RunFile, own, "the run file")
+    _check_name(config.name, "run")
     _check_policies(config)
     _check_stages(config)
     names = {f"models.{name}" for name in ("model", *config.models)}
@@ -295,10 +305,18 @@ def _check_name(name: str, what: str, *taken: str) -> None:
     """Names become folders of a run."""
     if name in taken:
         raise ConfigError(f"{name!r} cannot name a {what}: it is the run's own")
-    if not re.fullmatch(r"[\w -][\w .-]*", name):
+    if not re.fullmatch(r"[\w-]([\w .-]*[\w.-])?", name) or len(name.encode()) > _LONGEST_NAME:
         raise ConfigError(
-            f"{name!r} cannot name a {what}: use letters, digits, blanks, '-', '_' and '.', not first a '.'"
+            f"{name!r} cannot name a {what}: use letters, digits, '-', '_', and inside blanks and '.'; at most "
+            f"{_LONGEST_NAME} bytes"
         )
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{name!r} cannot name a {what} here: file names of this locale are {sys.getfilesystemencoding()}. Set "
+            "PYTHONUTF8=1, or a locale of UTF-8 such as LC_ALL=C.UTF-8"
+        ) from None
 
 
 def _names_another(spec: Spec) -> bool:
@@ -313,22 +331,6 @@ def _all_specs(config: RunFile) -> list[Spec]:
     if config.evaluation is not None and config.evaluation.policy and (spec := config.parts.get("policy")):
         specs.append(Spec("policy", spec.name, {**spec.settings, **config.evaluation.policy}))
     return specs
-
-
-def _first_form(tables: Mapping[str, object], host: Host) -> Mapping[str, object]:
-    """Settings of the player that earlier run files gave to the collector, moved to where they belong."""
-    tables = copy.deepcopy(dict(tables))
-    for table in (tables, *_list(tables, "stages")):
-        if not isinstance(table, dict) or not isinstance(collector := table.get("collector"), Mapping):
-            continue
-        name = str(collector.get("name", KINDS["collector"].default))
-        registered = name in {entry.name for entry in host.registry("collector")}
-        own = host.parameters(Spec("collector", name)) if registered else {}
-        moved = {key: collector[key] for key in collector if key in PlayerSettings.model_fields and key not in own}
-        if moved:
-            table["collector"] = {key: value for key, value in collector.items() if key not in moved}
-            table["player"] = {**moved, **_mapping(table.get("player", {}), "[player]")}
-    return tables
 
 
 def _named(tables: Mapping[str, object], key: str, kind: str) -> dict[str, Spec]:

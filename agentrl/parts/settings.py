@@ -11,6 +11,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
 
 from agentrl.errors import ConfigError, PluginError, did_you_mean
@@ -18,6 +19,7 @@ from agentrl.parts.kinds import INJECTED
 from agentrl.parts.registry import Spec
 
 Part = Callable[..., object]
+Value = typing.TypeVar("Value")
 MISSING = inspect.Parameter.empty
 
 
@@ -141,11 +143,11 @@ def _converted(where: str, setting: Parameter, value: object) -> object:
     if unknown := _unknown_key(setting.annotation, value):
         raise ConfigError(f"{where}: {setting.name} = {value!r} does not fit: it has no key {unknown}")
     try:
-        return adapter.validate_python(value, strict=True)
+        return expanded(adapter.validate_python(value, strict=True))
     except pydantic.ValidationError as error:
         mistake = error
     try:  # lists for tuples, text for paths, tables for dataclasses; but no text for numbers
-        return adapter.validate_json(json.dumps(value), strict=True)
+        return expanded(adapter.validate_json(json.dumps(value), strict=True))
     except pydantic.ValidationError as error:
         if error.errors()[0]["type"] != "needs_python_object":
             mistake = error
@@ -158,6 +160,18 @@ def _converted(where: str, setting: Parameter, value: object) -> object:
         f"{where}: {setting.name} = {value!r} does not fit: {lacks}{reason(first['msg'])}."
         f"{_nearest(setting.annotation, value)} It takes {describe(setting.annotation)}{default}."
     ) from None
+
+
+def expanded(value: Value) -> Value:
+    """The value, with the user's home for `~` where it is a path or holds some. Raises ConfigError where nobody has one."""
+    if isinstance(value, Path):
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"{str(value)!r}: {error}; write the path in full") from None
+    if isinstance(value, (list, tuple)) and any(isinstance(entry, Path) for entry in value):
+        return type(value)(map(expanded, value))
+    return value
 
 
 def _unknown_key(annotation: object, value: object) -> str:

@@ -18,9 +18,9 @@ def read_tables(source: Path | str | Mapping[str, object], overrides: Sequence[s
     if isinstance(source, Mapping):
         tables = copy.deepcopy(dict(source))
     else:
-        path = Path(source)
+        path = Path(source).expanduser()
         try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+            tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(
                 f"there is no run file {str(path)!r}. `ls examples/*.toml` shows some to start from."

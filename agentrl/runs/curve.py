@@ -22,11 +22,12 @@ def draw_curve(run: Run, summary: Mapping[str, object]) -> bytes | None:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    commits = run.commits()
-    if not commits:
+    history = run.history()
+    if not history:
         return None
-    minutes = [seconds / 60 for seconds in accumulate(commit.metrics.get("seconds", 0.0) for commit in commits)]
-    played = [commit.metrics.get("success", float("nan")) for commit in commits]
+    commits, metrics = [commit for commit, _ in history], [metrics for _, metrics in history]
+    minutes = [seconds / 60 for seconds in accumulate(one.get("seconds", 0.0) for one in metrics)]
+    played = [one.get("success", float("nan")) for one in metrics]
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     start = 0
@@ -36,7 +37,7 @@ def draw_curve(run: Run, summary: Mapping[str, object]) -> bytes | None:
         axes.axvspan(begin, minutes[own[-1]], color="0.94" if number % 2 else "0.98", zorder=0)
         axes.text((begin + minutes[own[-1]]) / 2, 1.045, stage, ha="center", fontsize=9, color="0.35")
         x, y = [minutes[i] for i in own], [played[i] for i in own]
-        scripted = not any(commits[i].metrics.get("policy/tokens_sampled") for i in own)
+        scripted = not any(metrics[i].get("policy/tokens_sampled") for i in own)
         label = {True: "demonstrations", False: "training tasks, as played"}[scripted]
         axes.plot(x, y, color="0.7", linewidth=0.8, linestyle=":" if scripted else "-", label=label)
         if not scripted:

@@ -28,7 +28,8 @@ def with_parts(tables: Tables, parts: Mapping[str, object], host: Host) -> tuple
         name = f"{PLUGIN}/{kind}"
         many = KINDS[kind].many
         if many:
-            tables[many] = [*(tables.get(many) or ()), {"name": name}]  # type: ignore[misc]
+            listed = [entry for entry in tables.get(many) or () if entry != {"name": name}]  # type: ignore[attr-defined]
+            tables[many] = [*listed, {"name": name}]  # once, also in a run that goes on
         else:
             table = tables.get(kind)
             tables[kind] = {**(table if isinstance(table, dict) else {}), "name": name}

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import gymnasium
 
+from agentrl.data.durable import folder_damage
 from agentrl.data.record import Run
 from agentrl.data.schedules import Scheduled
 from agentrl.data.types import AGENT
-from agentrl.errors import ConfigError, did_you_mean
+from agentrl.errors import ConfigError, RecordError, did_you_mean
 from agentrl.parts.host import Host
 from agentrl.parts.injected import Columns, SavedCodec, Seed, Splits, Texts, Updates
 from agentrl.parts.learning import Loss
@@ -180,7 +181,11 @@ class RunParts:
         if source is None:
             return None
         folder = source / "codec" / name
-        return folder if folder.is_dir() else Run.open(source).model_folder()
+        if not folder.is_dir():
+            return Run.open(source).model_folder()
+        if problem := folder_damage(folder):
+            raise RecordError(f"the codec of {source} is damaged: {problem}. Put it back from a copy")
+        return folder
 
     def _policy(self, spec: Spec, dialect: Dialect | None = None) -> Speaker:
         model = self._model_of(spec)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from agentrl.data.record import Run, model_place
+from agentrl.data.record import Commit, Run, model_place
 from agentrl.data.types import Advantage, Advantages, Batch, Metrics
 from agentrl.errors import AgentRLError, PluginError, RecordError
 from agentrl.parts.live import LiveStage
@@ -21,6 +21,8 @@ from agentrl.runs.progress import Progress
 from agentrl.runs.report import collected_metrics, token_metrics
 from agentrl.runs.signals import interrupts_wait
 from agentrl.worlds.buffer import Buffer
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,9 @@ class Recorder:
         update, run = batch.update, self._run
         last = update + 1 == self._buffer.last
         with run.draft(f"writing the checkpoint of update {update}") as draft:
-            wanted = last or (update + 1) % self._parts.config.checkpoint_every == 0
+            plan = self._parts.config.evaluation
+            best = plan is not None and self._stage.evaluate and plan.plays_after(update + 1)  # it may be the best one
+            wanted = last or best or (update + 1) % self._parts.config.checkpoint_every == 0
             if wanted:
                 await self._checkpoint(draft / "checkpoint")
             run.commit(
@@ -112,6 +116,17 @@ class Recorder:
         }
         versions = {name: model.version.update for name, model in self._parts.models.items()}
         return {"seconds": self._seconds(), "buffer": self._buffer.state(), "stages": stages, "versions": versions}
+
+
+def kept_state(last: Commit, key: str, kind: type[Kept] | tuple[type[Kept], ...]) -> Kept:
+    """What an update kept for a resume. Raises RecordError where it is not there."""
+    value = last.state.get(key)
+    if not isinstance(value, kind):
+        raise RecordError(
+            f"{last.folder / 'state.json'} holds no {key!r}, so nothing can go on from it: it was written by an earlier "
+            "version, or by something else than a run"
+        )
+    return value
 
 
 async def restore(live: LiveStage, state: Mapping[str, object], checkpoint: Path, current: bool) -> None:

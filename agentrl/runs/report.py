@@ -88,9 +88,8 @@ def token_metrics(batch: Batch, trains: Sequence[str], metrics: Mapping[str, flo
 
 def summarise(run: Run, config: RunFile, seconds: float) -> dict[str, object]:
     """`before` and `after` (held-out success before the last stage and at the end), their paired difference, costs."""
-    commits = run.commits()
     plan = config.plan
-    last_stage = [commit.metrics for commit in commits if commit.stage == plan[-1].name]
+    last_stage = [metrics for commit, metrics in run.history() if commit.stage == plan[-1].name]
     summary: dict[str, object] = {
         "name": config.name,
         "seed": config.seed,
@@ -105,6 +104,8 @@ def summarise(run: Run, config: RunFile, seconds: float) -> dict[str, object]:
             summary[name] = result.summary() | {"return": result.mean_return.value, "turns": result.mean_turns.value}
     if before is not None and after is not None:
         summary["difference"] = compare(before, after)
+    if "lengthened" in run.manifest:
+        summary["lengthened"] = run.manifest["lengthened"]
     return summary | {
         "collecting": _collecting(last_stage),
         "training": _training(last_stage),

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentrl.data.durable import explained
+from agentrl.data.durable import explained, folder_damage
 from agentrl.data.record import Commit, Run, manifest_of, model_place
-from agentrl.errors import ConfigError, RecordError
+from agentrl.errors import AgentRLError, ConfigError, RecordError
 from agentrl.evaluation.protocol import Evaluation
 from agentrl.loop import learn
 from agentrl.parts.host import Host, default_host
@@ -30,8 +30,9 @@ from agentrl.runs.evaluations import Evaluations, hand_over, play_held_out
 from agentrl.runs.given import with_parts
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
-from agentrl.runs.recorder import Recorder, Watcher, restore
+from agentrl.runs.recorder import Recorder, Watcher, kept_state, restore
 from agentrl.runs.report import summarise
+from agentrl.runs.resuming import additions, told_of_updates
 from agentrl.runs.signals import interrupts_wait, sigterm_as_ctrl_c
 from agentrl.runs.watchers import CallsHooks, EvaluatesDuring, Logs, Prunes, ShowsProgress
 from agentrl.worlds.buffer import Buffer
@@ -60,7 +61,7 @@ def train(
     """
     progress = progress or Progress()
     tables, host = with_parts(read_tables(source, overrides), parts or {}, host or default_host())
-    config = parse(tables, host)
+    config = planned(tables, host=host)
     if not config.plan:
         raise ConfigError("the run file has no [[stages]]; add at least one")
     with sigterm_as_ctrl_c(), ExitStack() as stack:
@@ -72,11 +73,24 @@ def train(
         return _Running(config, host, run, live, progress).run_to_end(None)
 
 
+def planned(
+    source: Path | str | Mapping[str, object], overrides: Sequence[str] = (), *, host: Host | None = None
+) -> RunFile:
+    """What a run file says, everything checked that can be checked without building a part. Raises ConfigError."""
+    config = parse(read_tables(source, overrides), host or default_host())
+    if config.start_from is not None:
+        try:
+            Run.open(config.start_from).model_folder()
+        except AgentRLError as error:
+            raise ConfigError(f"start_from = {str(config.start_from)!r}: {error}") from error
+    return config
+
+
 def check(
     source: Path | str | Mapping[str, object], overrides: Sequence[str] = (), *, host: Host | None = None
 ) -> RunFile:
     """Build everything that a run file names, compare it and play one task; write nothing. Raises AgentRLError."""
-    config = parse(read_tables(source, overrides), host or default_host())
+    config = planned(source, overrides, host=host)
     with ExitStack() as stack:
         asyncio.run(check_parts(config, RunParts(config, host or default_host(), stack)))
     return config
@@ -85,28 +99,33 @@ def check(
 def resume(
     folder: Path | str,
     *,
+    longer: Mapping[str, object] | None = None,
     host: Host | None = None,
     progress: Progress | None = None,
     parts: Mapping[str, object] | None = None,
 ) -> Result:
     """Go on with a run after its last committed update, exactly as if it had never stopped. Raises AgentRLError.
 
-    `parts`: those that `train` was given.
+    `longer`: the tables of a run file that gives the last stage more updates, or adds stages; an edited run.toml does
+    the same. `parts`: those that `train` was given.
     """
     progress = progress or Progress()
-    run = Run.open(Path(folder))
-    tables, host = with_parts(read_tables(run.config), parts or {}, host or default_host())
+    run = Run.open(Path(folder).expanduser())
+    tables, host = with_parts(read_tables(longer or run.config), parts or {}, host or default_host())
     config = parse(tables, host)
+    added = additions(run.begun, config.tables) if run.begun is not None else []
     with sigterm_as_ctrl_c(), run.locked(), ExitStack() as stack:
         last = run.recover()
-        if not (run.folder / "codec").exists() and last is not None:
-            raise RecordError(
-                f"{run.folder} was begun by an earlier version, whose runs can be read and evaluated but not resumed; "
-                f"start again: agentrl train {run.folder / 'run.toml'}"
-            )
-        live = RunParts(config, host, stack, run.folder, progress.step)
+        _check_codecs(run, config, last)
+        if added:
+            for note in _lengthen(run, config, host, added, last):
+                progress.advise(note, f"this run is longer than it was begun: {note}")
+        elif run.config is run.begun:  # run.toml could not be read
+            run.begin_with(run.config)
+        live = RunParts(config, host, stack, run.folder if last is not None else None, progress.step)
         if last is None:
             _keep_codecs(run, live)
+            live.folder = run.folder
         return _Running(config, host, run, live, progress).run_to_end(last)
 
 
@@ -122,10 +141,11 @@ def evaluate(
 
     `model`: any Hugging Face model folder to take instead. `parts`: as for `train`. Raises AgentRLError.
     """
-    folder = Path(source) if not isinstance(source, Mapping) and Path(source).is_dir() else None
+    folder = None if isinstance(source, Mapping) else Path(source).expanduser()
+    folder = folder if folder is not None and folder.is_dir() else None
     tables = read_tables(Run.open(folder).config if folder else source)
     if model is not None:
-        tables["model"] = {"name": "pretrained", "path": str(model)}
+        tables["model"] = {"name": "pretrained", "path": str(Path(model).expanduser())}
     tables = read_tables(tables, overrides)  # those of `model` are for the one that is played
     plan = tables.get("evaluation")
     if isinstance(plan, dict):
@@ -166,7 +186,7 @@ class _Running:
         progress.run, progress.folder = self.config.name, str(self.run.folder)
         progress.total = sum(stage.updates for stage in self.plan)
         if last is not None:
-            self.started -= float(last.state["seconds"])  # type: ignore[arg-type]
+            self.started -= float(kept_state(last, "seconds", (int, float)))
             progress.done = last.update + 1
         self._forget_evaluations_after(progress.done)
         with self.run.locked(), _log_file(self.run.folder):
@@ -202,7 +222,7 @@ class _Running:
         return await self._finish()
 
     async def _load_models(self, last: Commit) -> None:
-        versions: Mapping[str, int] = last.state.get("versions", {})  # type: ignore[assignment]
+        versions = kept_state(last, "versions", dict)
         for name in self.config.model_names:
             folder = last.checkpoint / model_place(name)
             if folder.exists():
@@ -243,17 +263,17 @@ class _Running:
 
     async def _restore(self, last: Commit, live: LiveStage, buffer: Buffer, same: bool) -> None:
         """The stage that the last commit belongs to, and others that were made by then, as they stood."""
-        kept: Mapping[str, Mapping[str, object]] = last.state["stages"]  # type: ignore[assignment]
+        kept = kept_state(last, "stages", dict)
         by_name = {stage.name: stage for stage in self.plan}
         repeated = {stage.name for stage in self.plan if sum(s.name == stage.name for s in self.plan) > 1}
         for name, state in kept.items():
             if (name == live.name and same) or name in repeated:
                 await restore(self.live.stage(by_name[name]), state, last.checkpoint, current=name == last.stage)
-        state_of_draws: Mapping[str, object] = last.state["buffer"]  # type: ignore[assignment]
+        state_of_draws = kept_state(last, "buffer", dict)
         if same:
             buffer.restore(state_of_draws)
         else:
-            buffer.next_draw = self._next_draw = int(state_of_draws["next_draw"])  # type: ignore[call-overload]
+            buffer.next_draw = self._next_draw = int(state_of_draws["next_draw"])
 
     def _watchers(self, first: int) -> list[Watcher]:
         during: list[Watcher] = [self.during] if self.during is not None else []
@@ -267,7 +287,7 @@ class _Running:
     def _forget_evaluations_after(self, done: int) -> None:
         """Evaluations of updates that will be made again, after a fall back to an older checkpoint."""
         for path in self.run.folder.glob("evaluations/*"):
-            if path.name[:6].isdigit() and int(path.name[:6]) > done:
+            if path.name[:6].isdecimal() and int(path.name[:6]) > done:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     async def _finish(self) -> Result:
@@ -288,6 +308,33 @@ def _keep_codecs(run: Run, live: RunParts) -> None:
     """Words to ids are kept before the first update: a resumed run, an evaluation and a viewer read them from here."""
     for name in live.config.model_names:
         run.write_folder(f"codec/{name}", live.model(name).codec.save)
+
+
+def _check_codecs(run: Run, config: RunFile, last: Commit | None) -> None:
+    """Raises RecordError where words would become other ids than before, or where nobody knows."""
+    if last is None:
+        return  # they are made anew
+    again = f"start again: agentrl train {run.folder / 'run.toml'}"
+    if run.begun is None and not (run.folder / "codec").exists():
+        raise RecordError(
+            f"{run.folder} was begun by an earlier version, whose runs can be read and evaluated but not resumed; {again}"
+        )
+    for name in config.model_names:
+        folder = run.folder / "codec" / name
+        problem = folder_damage(folder) if folder.is_dir() else f"{folder} is missing"
+        if problem:
+            raise RecordError(f"{run.folder} cannot be resumed: {problem}. Put it back from a copy, or {again}")
+
+
+def _lengthen(run: Run, config: RunFile, host: Host, added: list[str], last: Commit | None) -> list[str]:
+    """Let the longer run file take the place of the run's own; the manifest says when, and what a person should know."""
+    before = parse(run.begun or run.config, host)
+    notes = added + told_of_updates(before.stages[-1], config, host)
+    done = 0 if last is None else last.update + 1
+    earlier = run.manifest.get("lengthened")
+    entries = [*(earlier if isinstance(earlier, list) else []), {"after_updates": done, "notes": notes}]
+    run.begin_with(config.tables, lengthened=entries)
+    return notes
 
 
 @contextlib.contextmanager
@@ -313,4 +360,4 @@ class _LogFile(logging.FileHandler):
         """Without the traceback that logging would print."""
 
 
-__all__ = ["Result", "Tables", "evaluate", "resume", "train"]
+__all__ = ["Result", "Tables", "evaluate", "planned", "resume", "train"]

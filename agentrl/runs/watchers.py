@@ -47,11 +47,14 @@ class Prunes:
     """Keeps the last checkpoint, one more should it be damaged, and the best; of trajectories what the run file says."""
 
     def __init__(self, run: Run, config: RunFile) -> None:
-        self._run, self._every, self._keep = run, config.checkpoint_every, config.keep_trajectories
+        self._run, self._keep, self._plan = run, config.keep_trajectories, config.evaluation
+        self._best: int | None = None
 
     async def committed(self, event: Committed) -> None:
-        update = event.update
-        self._run.prune(keep={update, update - self._every, best_update(self._run, update)})
+        if self._plan is not None and (self._best is None or self._plan.plays_after(event.update + 1)):
+            self._best = best_update(self._run, -1)
+        checkpoints = [commit.update for commit in self._run.commits() if commit.has_checkpoint]
+        self._run.prune(keep={*checkpoints[-2:], -1 if self._best is None else self._best})
         if isinstance(self._keep, int):
             self._run.prune_trajectories(self._keep)
 

@@ -7,7 +7,7 @@ import math
 import pickle
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from agentrl.data.types import EMPTY, Info
 from agentrl.errors import ConfigError
 from agentrl.parts.registry import Spec
+from agentrl.testing.copying import require_copied
 from agentrl.testing.plays import (
     HOSTILE,
     Make,
@@ -32,6 +33,7 @@ from agentrl.testing.plays import (
     snapshot,
     some_action,
     transcript,
+    trying,
     world_maker,
 )
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
@@ -41,14 +43,23 @@ from agentrl.worlds.environment import Environment
 LONGEST = 1_000  # turns after which an episode is taken to go on for ever
 
 
-def check_environment(make: Make | Spec, *, name: str = "", actions: int = 10_000, step_limit_s: float = 5.0) -> Report:
+def check_environment(
+    make: Make | Spec,
+    *,
+    name: str = "",
+    actions: int = 10_000,
+    step_limit_s: float = 5.0,
+    tries: Sequence[str] = (),
+) -> Report:
     """Put a world through the whole kit. `make` is a factory, or the Spec of an installed world.
 
-    `actions` random and malformed actions are played; no single step or reset may take longer than `step_limit_s`.
+    `actions` random and malformed actions are played, fewer where they take longer than a minute; no single step or
+    reset may take longer than `step_limit_s`. `tries`: actions that mean something to a world which lists none.
     """
     spec = make if isinstance(make, Spec) else None
     kit = _Kit(world_maker(make), spec, actions, step_limit_s)
-    return run_checks("environment", name or (spec.name if spec else "?"), checks_of(kit))
+    with trying(tries):
+        return run_checks("environment", name or (spec.name if spec else "?"), checks_of(kit))
 
 
 class _Kit(Stepped):
@@ -200,11 +211,14 @@ class _Kit(Stepped):
         env = self._make()
         _, info = self._reset(env, 1)
         if hasattr(env.unwrapped, "snapshot"):
-            taken = pickle.loads(pickle.dumps(snapshot(env)))
+            state = snapshot(env)
+            require_copied(env.unwrapped, state, pickle.dumps, "a pickle")
+            taken = pickle.loads(pickle.dumps(state))
             first = continued(env, info, 1)
             restore(env, taken)
             require(first == continued(env, info, 1), "a pickled snapshot restores to something else")
         if not getattr(env.unwrapped, "blocks", False):
+            require_copied(env.unwrapped, env.unwrapped, pickle.dumps, "a pickle")
             pickle.loads(pickle.dumps(env))
         env.close()
 

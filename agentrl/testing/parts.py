@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -45,17 +45,19 @@ def kit(kind: str, host: Host | None = None) -> Kit:
     return host.part("kit", kind)  # type: ignore[return-value]
 
 
-def check_part(spec: Spec, host: Host) -> Report:
+def check_part(spec: Spec, host: Host, *, tries: Sequence[str] = ()) -> Report:
     """Put a part through the kit of its kind; of the kind "plugin", all that is not a part of an installed plugin.
 
-    What it asks for by type is a sample, unless a setting names another: `model = "tiny"`. Raises ConfigError for a
-    kind without a kit, and for a part that cannot be made.
+    What it asks for by type is a sample, unless a setting names another: `model = "tiny"`. `tries`: actions for a
+    world. Raises ConfigError for a kind without a kit, and for a part that cannot be made.
     """
+    if tries and spec.kind != "environment":
+        raise ConfigError(f"actions are tried in worlds; a {spec.kind} takes none")
     if spec.kind == "plugin":
         return check_plugin(spec.name, host)
     check = kit(spec.kind, host)
     if spec.kind == "environment":
-        return check(spec)
+        return check(spec, tries=tries)
     with ExitStack() as stack:
         bench = _Bench(spec, host, stack)
         _require_made(bench)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import copy
 import hashlib
 import inspect
 import json
@@ -15,8 +18,9 @@ import numpy as np
 from agentrl.data.types import EMPTY, Info
 from agentrl.parts.host import default_host
 from agentrl.parts.registry import Spec
+from agentrl.testing.copying import require_copied
 from agentrl.testing.elsewhere import in_another_process
-from agentrl.testing.report import CheckFailed, require
+from agentrl.testing.report import CheckFailed, require, step
 from agentrl.testing.samples import sample_scope
 from agentrl.worlds.environment import Environment
 
@@ -42,6 +46,21 @@ HOSTILE = (
     "%s %n {0} ${x}",
 )
 """Texts that nothing may crash on."""
+
+
+LONGEST_PLAY_S = 60.0
+"""So long are random actions played, if they are not all played before."""
+_tries: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("tries", default=())
+
+
+@contextlib.contextmanager
+def trying(actions: Sequence[str]) -> Iterator[None]:
+    """Inside, every other action that `some_action` gives is one of these."""
+    token = _tries.set(tuple(actions))
+    try:
+        yield
+    finally:
+        _tries.reset(token)
 
 
 def world_maker(make: Make | Spec) -> Make:
@@ -79,12 +98,13 @@ def digest(lines: list[str]) -> str:
 def digest_elsewhere(spec: Spec, *, seed: int) -> str:
     """The hash of a transcript of an installed world, played in another process. Raises CheckFailed where that fails."""
     code = (
-        "import sys, json; from agentrl.testing.plays import digest, transcript, world_maker;"
-        "from agentrl.parts.registry import Spec; spec = Spec('environment', **json.loads(sys.argv[1]));"
-        "print(digest(transcript(world_maker(spec)(), seed=int(sys.argv[2]))))"
+        "import sys, json; from agentrl.testing.plays import digest, transcript, trying, world_maker;"
+        "from agentrl.parts.registry import Spec; table, tries = json.load(sys.stdin);"
+        "spec = Spec('environment', **table); trying(tries).__enter__();"
+        "print(digest(transcript(world_maker(spec)(), seed=int(sys.argv[1]))))"
     )
-    table = json.dumps({"name": spec.name, "settings": dict(spec.settings)})
-    return in_another_process(code, table, str(seed))
+    told = json.dumps([{"name": spec.name, "settings": dict(spec.settings)}, _tries.get()])
+    return in_another_process(code, str(seed), stdin=told.encode())
 
 
 def first_difference(one: list[str], two: list[str]) -> str:
@@ -97,6 +117,9 @@ def first_difference(one: list[str], two: list[str]) -> str:
 
 def some_action(info: Info, picks: np.random.Generator, env: World) -> str:
     """Most of the time an admissible action, sometimes the expert's, sometimes noise."""
+    tries = _tries.get()
+    if tries and picks.random() < 0.5:
+        return tries[int(picks.integers(len(tries)))]
     admissible = info.get("admissible")
     if isinstance(admissible, (list, tuple)) and admissible and picks.random() < 0.9:
         return str(admissible[int(picks.integers(len(admissible)))])
@@ -167,8 +190,12 @@ def contents(env: World, split: str, size: int) -> dict[str, int]:
 
 
 def snapshot(env: World) -> object:
-    """What the world gives as its state."""
-    return getattr(env.unwrapped, "snapshot")()  # noqa: B009 (any Gymnasium world may have one)
+    """What the world gives as its state. Raises CheckFailed, naming the attribute, where something cannot be copied."""
+    try:
+        return getattr(env.unwrapped, "snapshot")()  # noqa: B009 (any Gymnasium world may have one)
+    except Exception as error:
+        require_copied(env.unwrapped, env.unwrapped, copy.deepcopy, "a snapshot")
+        raise error
 
 
 def restore(env: World, taken: object) -> None:
@@ -186,14 +213,18 @@ class Stepped:
     def _play(self, env: World, actions: int, malformed: float = 0.0) -> Iterator[Step]:
         picks, over, seed = np.random.default_rng(6), True, 0
         info: Info = EMPTY
-        for _ in range(actions):
+        started = time.monotonic()
+        for played in range(actions):
+            if time.monotonic() - started > LONGEST_PLAY_S:
+                return
+            step(f"{played} of {actions} actions")
             if over:
                 _, info = self._reset(env, seed)
                 seed += 1
             wrong = picks.random() < malformed
-            step = self._step(env, (malformed_action if wrong else some_action)(info, picks, env))
-            info, over = step[4], step[2] or step[3]
-            yield step
+            stepped = self._step(env, (malformed_action if wrong else some_action)(info, picks, env))
+            info, over = stepped[4], stepped[2] or stepped[3]
+            yield stepped
 
     def _reset(self, env: World, seed: int) -> tuple[str, Info]:
         started = time.perf_counter()

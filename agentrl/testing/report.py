@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -56,17 +58,41 @@ class Report:
         return {"kind": self.kind, "name": self.name, "passed": self.passed, "results": rows}
 
 
+Tell = Callable[[str, "Result | None"], None]
+_tell: contextvars.ContextVar[Tell | None] = contextvars.ContextVar("tell", default=None)
+_step: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.ContextVar("step", default=None)
+
+
+@contextlib.contextmanager
+def watched(tell: Tell, step: Callable[[str], None]) -> Iterator[None]:
+    """Inside, `tell(check, None)` is called before each check and `tell(check, result)` after it, `step` with how far it is."""
+    tokens = _tell.set(tell), _step.set(step)
+    try:
+        yield
+    finally:
+        _tell.reset(tokens[0])
+        _step.reset(tokens[1])
+
+
+def step(words: str) -> None:
+    """Say how far a long check is, to whoever watches."""
+    if (watch := _step.get()) is not None:
+        watch(words)
+
+
 def run_checks(kind: str, name: str, checks: Mapping[str, Check]) -> Report:
     """Run every check; what it returns is kept as its detail. Any exception but CheckSkipped is a failure.
 
     After a failed `gate`, and one that did not end (see `limits`), the others are skipped: they would only repeat that.
     """
     report = Report(kind, name)
-    closed = ""
+    closed, tell = "", _tell.get() or _silent
     for check, function in checks.items():
         started = time.perf_counter()
+        tell(check, None)
         verdict, detail = _not_run(closed) if closed else _tried(function)
         report.results.append(Result(check, verdict, detail, round(time.perf_counter() - started, 4)))
+        tell(check, report.results[-1])
         if verdict == "failed" and (getattr(function, "gate", False) or detail.startswith(UNENDING)):
             closed = check
     return report
@@ -102,11 +128,15 @@ def finish(coroutine: Coroutine[object, object, Value], limit_s: float = LIMIT_S
         raise CheckFailed(f"it was awaited for {limit_s} s and had not ended") from None
 
 
+def _silent(check: str, result: Result | None) -> None: ...
+
+
 def _not_run(closed: str) -> tuple[Verdict, str]:
     return "skipped", f"not run, because {closed} failed"
 
 
 def _tried(check: Check) -> tuple[Verdict, str]:
+    token = _tell.set(None)  # a kit that runs another one speaks for itself alone
     try:
         with limited():
             return "passed", check() or ""
@@ -118,3 +148,5 @@ def _tried(check: Check) -> tuple[Verdict, str]:
         raise
     except BaseException as error:  # the part under test may fail in any way; that is what is being found out
         return "failed", reason(error)
+    finally:
+        _tell.reset(token)

@@ -249,7 +249,7 @@ class _Runner:
         dotted = {name: _dotted(name) for name in names if "::" not in name and not name.endswith(".py")}
         stdin = json.dumps({"seal": seal, "tests": names, "dotted": dotted}).encode()
         argv, self.tidy = ["python3", "-I", "-c", programs.UNIT_TESTS], False
-        lines = set(self._sandbox.exec(argv, stdin=stdin, timeout_s=self._total_s).stdout.text.splitlines())
+        lines = set(self._sandbox.exec(argv, stdin=stdin, timeout_s=self._total_s).stdout.text.split("\n"))
         return {index: _judged(test, _sealed(seal, test.name) in lines) for index, test in units}
 
     def _exit(self, test: Exit) -> Trial:

@@ -17,7 +17,7 @@ from agentrl.errors import ConfigError, ContextOverflow, PluginError
 from agentrl.parts.playing import Dialogue, Play, Speaker
 from agentrl.parts.weights import Model
 from agentrl.parts.words import Answer, Codec, Context, Dialect, Prompt, Reading, Speak, Tool
-from agentrl.worlds.live_world import Ended, LiveWorld, in_words
+from agentrl.worlds.live_world import Ended, LiveWorld, fault, in_words
 from agentrl.worlds.sessions import View, begin_session
 from agentrl.worlds.steps import Step, short
 from agentrl.worlds.toolcalls import ToolAction, ToolCall
@@ -53,13 +53,12 @@ class Speaking:
         self._demonstrates = not inspect.iscoroutinefunction(speaker.act)  # looks at the world itself
         self._last: Completion | None = None
         self._context = play.context or words.context
-        self._tools: tuple[Tool, ...] = tuple(getattr(world.bare, "tool_schemas", ()) or ())
+        self._tools: tuple[Tool, ...] = self._of_world()  # and the context's, from the first view on
         wanted = str(getattr(world.bare, "instructions", "") or "")
         instructions = "\n\n".join(part for part in (wanted, words.dialect.instructions) if part)
         self._session = begin_session(
             self._context, instructions=instructions, key=self._key, seed=play.seed, speaker=name, count=self._count
         )
-        self._tools += tuple(self._session.tools)
 
     def take(self, turn: Turn) -> None:
         """This speaker has said this."""
@@ -74,8 +73,16 @@ class Speaking:
             except Exception:  # the trajectory is played; what the policy fails to free is the policy's
                 log.warning("%s.forget failed", type(self._speaker).__name__, exc_info=True)
 
+    def _of_world(self) -> tuple[Tool, ...]:
+        """The tools that the world offers now. Raises Ended where it fails to say."""
+        try:
+            return tuple(getattr(self._world.bare, "tool_schemas", ()) or ())
+        except Exception as error:  # a stranger's property may raise whatever it likes
+            raise fault(error) from error
+
     def view(self, observation: str) -> tuple[Message, ...] | Speak:
-        """What it reads now, or what it is asked first."""
+        """What it reads now, or what it is asked first, with the tools that there are now."""
+        self._tools = (*self._of_world(), *self._session.tools)
         seen = self._session.view(self.turns, observation)
         messages = seen.messages if isinstance(seen, Speak) else seen
         if not (isinstance(messages, (tuple, list)) and messages and isinstance(messages[-1], Message)):

@@ -36,8 +36,16 @@ def shared(most: int) -> Callable[[Callable[_Arguments, _Made]], Callable[_Argum
 
 def cache_folder(world: str, name: str, root: Path | None = None) -> Path:
     """The folder of something of a world: below `root`, or else below the user's cache."""
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentrl"
-    return (root or users / world) / name
+    return (root or _users_cache() / "agentrl" / world) / name
+
+
+def _users_cache() -> Path:
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
 
 
 def filled(folder: Path, fill: Callable[[Path], None]) -> Path:

@@ -92,13 +92,13 @@ class Index:
     def save(self, folder: Path) -> None:
         """Write the index into a folder."""
         self._scorer.save(folder, show_progress=False)
-        (folder / "terms.json").write_text(json.dumps(self._analyzer.terms))
+        (folder / "terms.json").write_text(json.dumps(self._analyzer.terms), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> Index:
         """Map an index that `save` wrote."""
         scorer = bm25s.BM25.load(folder, mmap=True, load_vocab=False)
-        return cls(Analyzer(json.loads((folder / "terms.json").read_text())), scorer)
+        return cls(Analyzer(json.loads((folder / "terms.json").read_text(encoding="utf-8"))), scorer)
 
     def best(self, query: str, count: int) -> NDArray[np.int32]:
         """int32 [≤ count], document numbers, best first; of equal scores the smaller number first."""

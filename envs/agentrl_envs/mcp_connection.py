@@ -20,7 +20,8 @@ _LEAVING_S = 15.0  # the client gives a server a few seconds to leave, then ends
 class Connection:
     """Starts (or reaches) a server and stays connected until `close`.
 
-    Raises EnvironmentFault where the server does not start in `start_timeout_s`, goes away or is silent for `timeout_s`.
+    `tools` are those that the server offers now. Raises EnvironmentFault where the server does not start in
+    `start_timeout_s`, goes away or is silent for `timeout_s`.
     """
 
     def __init__(self, command: Sequence[str], url: str, timeout_s: float, start_timeout_s: float) -> None:
@@ -30,6 +31,7 @@ class Connection:
             raise ConfigError("environment 'mcp' needs the official client: pip install mcp") from None
         self._timeout_s = timeout_s
         self._lost: EnvironmentFault | None = None
+        self._changed = False  # the server said that its tools did
         self._where = url or " ".join(command)
         self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         transport: Any = url
@@ -58,6 +60,11 @@ class Connection:
     def call(self, name: str, arguments: Mapping[str, object]) -> str:
         """What a tool answers, as text. Raises ToolError with what the server says is wrong."""
         result = self._wait(self._client.call_tool(name, dict(arguments)))
+        tools = self._client.server_capabilities.tools
+        if self._changed or (tools is not None and tools.list_changed):
+            # Asked after every call, where tools may change: news of it may come late, and the next turn must not
+            # depend on when.
+            self._changed, self.tools = False, self._wait(self._list())
         text = "\n".join(_written(block) for block in result.content)
         if result.is_error:
             raise ToolError(text or f"tool {name!r} failed")
@@ -83,7 +90,12 @@ class Connection:
         """The client is entered and left in one task, as its cancel scopes want it."""
         import mcp
 
-        async with mcp.Client(transport, read_timeout_seconds=self._timeout_s) as client:
+        async def hear(message: object) -> None:
+            self._changed |= getattr(message, "method", "") == "notifications/tools/list_changed"
+
+        async with mcp.Client(
+            transport, read_timeout_seconds=self._timeout_s, message_handler=hear, cache=None
+        ) as client:
             self._ready.set_result(client)
             await asyncio.get_running_loop().create_future()  # until `close` cancels this task
 

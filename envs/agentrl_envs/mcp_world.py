@@ -32,7 +32,8 @@ class MCPWorld(Replayed, agentrl.ToolEnvironment):
 
     Each episode has a new server process, or, where `reset_tool` is set, the old one after a call of that tool (which
     the agent is not offered). Snapshots replay the actions: `restore` is right for servers that are deterministic.
-    A server that dies or is silent for `timeout_s` raises EnvironmentFault.
+    A server that dies or is silent for `timeout_s` raises EnvironmentFault. Where calls change what tools there are,
+    the next turn has the new ones.
     """
 
     blocks = True

@@ -29,7 +29,7 @@ def read_records(path: Path) -> list[Any]:
 
 def _json(path: Path) -> list[Any]:
     data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     if path.suffix == ".json" and text.lstrip().startswith("["):
         return list(json.loads(text))
     return [json.loads(line) for line in text.split("\n") if line.strip()]

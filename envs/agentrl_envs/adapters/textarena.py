@@ -87,7 +87,7 @@ class TextArena(Adapter):
                 game = foreign("textarena", extra="textarena").make(self._raw, **self._settings)
                 game.reset(num_players=1, seed=0)
             except Exception as error:  # its games fail in many ways: missing word lists, judges, player counts, syntax
-                reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+                reason = str(error).strip().partition("\n")[0][:200]
                 raise agentrl.ConfigError(
                     f"TextArena cannot make {self._id!r} for one player: {type(error).__name__}: {reason}"
                 ) from error

@@ -142,7 +142,7 @@ def _is_meta(line: str) -> bool:
 
 def _clean(feedback: str) -> str:
     """Without the banner of dollar signs and the status line that follows the prompt."""
-    lines = [line.rstrip() for line in feedback.splitlines()]
+    lines = [line.rstrip() for line in feedback.split("\n")]
     while lines and (lines[-1].startswith(">") or not lines[-1]):
         lines.pop()
     kept = [line for line in lines if not line or not set(line) <= _BANNER]

@@ -97,7 +97,7 @@ def _documents(name: str) -> list[Json]:
 
 
 def _lines(path: Path) -> list[Json]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         return [json.loads(line) for line in file]
 
 

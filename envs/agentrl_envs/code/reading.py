@@ -43,7 +43,7 @@ def read(message: str) -> Command | str:
     Command(kind='edit', text='return a', line=2, path='', submit=False)
     """
     blocks = [(found.group(2).strip().lower(), found.group(3)) for found in _BLOCK.finditer(message)]
-    words = [line.strip() for line in _BLOCK.sub("\n", message).splitlines()]
+    words = [line.strip() for line in _BLOCK.sub("\n", message).split("\n")]
     submit = "submit" in words
     if blocks:
         tag, text = blocks[-1]

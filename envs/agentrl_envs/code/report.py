@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 from agentrl_envs.code.problems import Call, Problem, Program, Script, Test
@@ -79,7 +80,12 @@ def numbered(code: str) -> str:
     1 a = 1
     2 b = 2
     """
-    return "\n".join(f"{number} {line}" for number, line in enumerate(shortened(code, 20_000).splitlines(), 1))
+    return "\n".join(f"{number} {line}" for number, line in enumerate(lines(shortened(code, 20_000)), 1))
+
+
+def lines(code: str) -> list[str]:
+    """As Python counts them: a form feed or a separator of Unicode ends none."""
+    return [line.removesuffix("\n") for line in io.StringIO(code, newline=None)]
 
 
 def verdict(passed: int, total: int) -> str:

@@ -105,7 +105,7 @@ class Folder(Workplace):
         return "The patch is applied.", ""
 
     def _refuse(self, why: str) -> tuple[str, str]:
-        return f"Nothing was done: {why}", why.splitlines()[0]
+        return f"Nothing was done: {why}", why.partition("\n")[0]
 
 
 def touched(patch: str) -> tuple[str, ...]:

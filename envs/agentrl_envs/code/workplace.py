@@ -162,7 +162,7 @@ class OneFile(Workplace):
         pass  # the sandbox is the world's
 
     def _edit(self, command: Command) -> tuple[str, str]:
-        lines = self.solution.splitlines()
+        lines = report.lines(self.solution)
         if not 1 <= command.line <= len(lines):
             return self._refuse(f"there is no line {command.line}, the solution has {len(lines)}")
         old = lines[command.line - 1]
@@ -216,7 +216,7 @@ def told(result: ExecResult, timeout_s: float) -> str:
 
 def _one_line(solution: str, gold: str) -> str:
     """The first line that is wrong, right; the whole, should the number of lines differ."""
-    lines, wanted = solution.splitlines(), gold.splitlines()
+    lines, wanted = report.lines(solution), report.lines(gold)
     if len(lines) != len(wanted):
         return f"```\n{gold}```"
     number = next((i for i, (line, want) in enumerate(zip(lines, wanted, strict=True), 1) if line != want), 1)

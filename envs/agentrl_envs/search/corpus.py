@@ -65,7 +65,7 @@ class JsonLines:
         end = self._bytes.find(b"\n", start)
         line = self._bytes[start : end if end >= 0 else len(self._bytes)]
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode("utf-8-sig"))
         except ValueError as error:
             raise agentrl.DataError(f"{self._path}: document {number} is no JSON: {error}") from None
         return _document(record, self._path, number)

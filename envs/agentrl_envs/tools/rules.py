@@ -111,7 +111,7 @@ def broken(database: Database, tool: str, arguments: Mapping[str, Any], limit: i
         "book_room": lambda: may_book(database, member, arguments["day"]),
         "extend_membership": lambda: may_extend(database, member),
     }[tool]
-    rule = RULES.splitlines()[_RULE_OF[tool]] if limit is None else TINY_RULES
+    rule = RULES.split("\n")[_RULE_OF[tool]] if limit is None else TINY_RULES
     return "" if allowed() else f"The call of {tool} broke a rule. {rule}"
 
 

@@ -75,7 +75,7 @@ class Catalogue:
         """Write the columns and words; the records are already there."""
         for name, column in self.columns.items():
             np.save(folder / f"{name}.npy", column)
-        (folder / "words.json").write_text(json.dumps(self.words))
+        (folder / "words.json").write_text(json.dumps(self.words), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> Catalogue:
@@ -83,7 +83,7 @@ class Catalogue:
         with (folder / "records").open("rb") as file:
             records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _COLUMNS}
-        return cls(records, columns, json.loads((folder / "words.json").read_text()))
+        return cls(records, columns, json.loads((folder / "words.json").read_text(encoding="utf-8")))
 
     def _unpack(self, index: int) -> Product:
         start = int(self._ends[index - 1]) if index else 0

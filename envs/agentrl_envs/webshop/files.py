@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,10 @@ def entries(path: Path) -> Iterator[tuple[str, Any]]:
     if not path.is_file():
         raise agentrl.ConfigError(f"there is no file {path}. Give the path of a WebShop data file, or omit it.")
     with path.open("rb") as file:
+        marked = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
+        file.seek(marked)
         opening = file.read(_BLANKS).lstrip()[:1]
-        file.seek(0)
+        file.seek(marked)
         try:
             if opening == b"[":
                 yield from (("", item) for item in ijson.items(file, "item", use_float=True))

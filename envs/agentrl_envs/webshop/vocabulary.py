@@ -24,7 +24,7 @@ class Kind:
 def _expand(block: str) -> tuple[str, ...]:
     """Every filled-in pattern of a block, in order, without repeats."""
     found: dict[str, None] = {}
-    for line in block.splitlines():
+    for line in block.split("\n"):
         pattern, _, words = line.rpartition(": ")
         for word in words.split():
             found[pattern.format(word.replace("_", " "))] = None
@@ -44,12 +44,12 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     pool: (name, tuple(values.split(","))) for pool, (name, values) in _TABLES["options"].items()
 }
 ATTRIBUTES = {pool: _expand(block) for pool, block in _TABLES["properties"].items()}
-KINDS = tuple(_kind(line) for line in _TABLES["kinds"].splitlines())
+KINDS = tuple(_kind(line) for line in _TABLES["kinds"].split("\n"))
 ONSETS, CODAS, ADJECTIVES, MATERIALS = (
     tuple(_TABLES["words"][name].split()) for name in ("onsets", "codas", "adjectives", "materials")
 )
 AUDIENCES = tuple(_TABLES["words"]["audiences"].split(","))
-REQUESTS = tuple(_TABLES["requests"]["full"].splitlines())
+REQUESTS = tuple(_TABLES["requests"]["full"].split("\n"))
 TINY_WORDS = tuple(_TABLES["tiny"]["words"].split())
-TINY_KINDS = tuple(line.split("|") for line in _TABLES["tiny"]["kinds"].splitlines())
+TINY_KINDS = tuple(line.split("|") for line in _TABLES["tiny"]["kinds"].split("\n"))
 TINY_OPTIONS = tuple((name, values.split()) for name, values in _TABLES["tiny"]["options"])

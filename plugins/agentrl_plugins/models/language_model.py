@@ -198,7 +198,7 @@ class LanguageModel:
         folder.mkdir(parents=True, exist_ok=True)
         self.module.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        (folder / _EXTRA).write_text(json.dumps({"version": self.version.update}) + "\n")
+        (folder / _EXTRA).write_text(json.dumps({"version": self.version.update}) + "\n", encoding="utf-8")
         if self._initial is not None:
             torch.save(self._initial.state_dict(), folder / _INITIAL)
 
@@ -207,7 +207,7 @@ class LanguageModel:
         folder = Path(folder)
         try:
             fresh = self._adapter(folder) if self.lora else self._stored(folder)
-            update = int(json.loads((folder / _EXTRA).read_text())["version"])
+            update = int(json.loads((folder / _EXTRA).read_text(encoding="utf-8"))["version"])
             if self._keep_initial and (folder / _INITIAL).exists():
                 self._initial = self._frozen() if self._initial is None else self._initial
                 self._fresh_adapter = False

@@ -60,7 +60,7 @@ def pretrained(
         module = _with_adapter(path, dtype) if adapter else _base(path, dtype, local)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
     except Exception as error:  # the hub library and safetensors raise types of their own; a person needs one sentence
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        first = str(error).strip().partition("\n")[0]
         raise agentrl.ConfigError(
             f"model 'pretrained': {path!r} cannot be loaded ({type(error).__name__}: {first}). "
             + ("Is the folder complete?" if folder else "There is no such folder here, and the hub did not give it.")

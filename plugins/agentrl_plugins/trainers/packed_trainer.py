@@ -185,7 +185,7 @@ class PackedTrainer:
         folder.mkdir(parents=True, exist_ok=True)
         random = self._random.bit_generator.state
         counters = {"updates": self._updates, "random": random, "columns": sorted(self._written)}
-        (folder / COUNTERS).write_text(json.dumps(counters) + "\n")
+        (folder / COUNTERS).write_text(json.dumps(counters) + "\n", encoding="utf-8")
         reference = self._reference.state() if self._reference else {}
         try:
             torch.save({"optimizer": self._optimizer.state(), "reference": reference}, folder / FILE)
@@ -198,7 +198,7 @@ class PackedTrainer:
         Raises RecordError where the folder is incomplete, damaged or of another trainer.
         """
         try:
-            counters = json.loads((folder / COUNTERS).read_text())
+            counters = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
             state = torch.load(folder / FILE, map_location="cpu", weights_only=True)
             self._optimizer.restore(state["optimizer"])
             if self._reference:

@@ -85,7 +85,9 @@ class Canaries:
         pids = []
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/comm").read_text().strip() == self.mark and not _is_zombie(pid):
+                if Path(f"/proc/{pid}/comm").read_text(
+                    encoding="utf-8", errors="replace"
+                ).strip() == self.mark and not _is_zombie(pid):
                     pids.append(pid)
         return pids
 
@@ -148,4 +150,4 @@ def _own_address() -> str:
 
 
 def _is_zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"

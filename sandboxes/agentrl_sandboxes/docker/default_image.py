@@ -154,5 +154,5 @@ def _text(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def _version() -> str:
     """Changes with this file and with the Python that would go in."""
     program, library = _python()
-    seed = f"{Path(__file__).read_text()} {program} {os.stat(program).st_mtime_ns} {library}"
+    seed = f"{Path(__file__).read_text(encoding='utf-8')} {program} {os.stat(program).st_mtime_ns} {library}"
     return hashlib.sha256(seed.encode()).hexdigest()[:12]

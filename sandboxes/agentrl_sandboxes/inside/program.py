@@ -219,7 +219,7 @@ def _fresh_main(args: list[str]) -> types.ModuleType:
 def _show_source(source: str, name: str) -> None:
     import linecache
 
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    linecache.cache[name] = (len(source), None, [f"{line}\n" for line in source.split("\n")], name)
 
 
 def _call(source: str, name: str, main: types.ModuleType) -> None:

@@ -10,7 +10,7 @@ from agentrl import Sandbox, SandboxFault
 
 _INSPECT = """
 import json, os
-status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines() if ":" in line)
+status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 names = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 print(json.dumps({
     "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in names},

@@ -253,7 +253,7 @@ def lift(random: Random) -> Sketch:
         "lift(calls)",
         f"A lift in a house with floors 0 to {floors} starts at floor 0 and serves all calls (floors), {order}. It takes "
         f"{pace} seconds from floor to floor, and {open_time} seconds at every call it serves. The seconds until all is served.",
-        "\n".join(line for line in body.splitlines() if line.strip()),
+        "\n".join(line for line in body.split("\n") if line.strip()),
         lambda r: (integers(r, 0, 7, 0, floors),),
     )
 
