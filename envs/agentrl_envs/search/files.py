@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import agentrl
 from agentrl_envs.records import read_records
+from agentrl_envs.search.score import normalise
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,19 @@ def questions(path: Path) -> list[Asked]:
     """All questions of a `.jsonl` or `.parquet` file: `question`, and `golden_answers` (or `answers`, `answer`, or the
     `reward_model` of Search-R1's prepared files).
 
+    An answer of which normalisation leaves nothing (`The The`) is left out, since saying nothing would be right; so is a
+    question that has no other.
+
     Raises ConfigError for a missing file or one of another kind, DataError for an entry that is no question.
     """
-    found = [_asked(record, path, number) for number, record in enumerate(read_records(path))]
+    read = [_asked(record, path, number) for number, record in enumerate(read_records(path))]
+    found = [asked for asked in read if asked.answers]
     if not found:
-        raise agentrl.DataError(f"{path} holds no question")
+        raise agentrl.DataError(f"{path} holds no question with an answer")
+    if len(found) < len(read):
+        log.warning(
+            "%s: %d questions whose answer is nothing but articles and signs are left out", path, len(read) - len(found)
+        )
     return found
 
 
@@ -34,7 +46,7 @@ def _asked(record: object, path: Path, number: int) -> Asked:
     if isinstance(record, Mapping):
         text, answers = record.get("question"), _answers(record)
         if isinstance(text, str) and text.strip() and answers:
-            return Asked(_clean(text), tuple(dict.fromkeys(map(_clean, answers))))
+            return Asked(_clean(text), tuple(dict.fromkeys(filter(normalise, map(_clean, answers)))))
     raise agentrl.DataError(
         f'{path}: entry {number} is no question: "question" (a text) and "golden_answers" (a list of texts) are needed'
     )
