@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import agentrl
 from agentrl_envs.records import read_records
-from agentrl_envs.search.score import normalise
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +22,11 @@ def questions(path: Path) -> list[Asked]:
     """All questions of a `.jsonl` or `.parquet` file: `question`, and `golden_answers` (or `answers`, `answer`, or the
     `reward_model` of Search-R1's prepared files).
 
-    An answer of which normalisation leaves nothing (`The The`) is left out, since saying nothing would be right; so is a
-    question that has no other.
-
     Raises ConfigError for a missing file or one of another kind, DataError for an entry that is no question.
     """
-    read = [_asked(record, path, number) for number, record in enumerate(read_records(path))]
-    found = [asked for asked in read if asked.answers]
+    found = [_asked(record, path, number) for number, record in enumerate(read_records(path))]
     if not found:
-        raise agentrl.DataError(f"{path} holds no question with an answer")
-    if len(found) < len(read):
-        log.warning(
-            "%s: %d questions whose answer is nothing but articles and signs are left out", path, len(read) - len(found)
-        )
+        raise agentrl.DataError(f"{path} holds no question")
     return found
 
 
@@ -46,7 +34,7 @@ def _asked(record: object, path: Path, number: int) -> Asked:
     if isinstance(record, Mapping):
         text, answers = record.get("question"), _answers(record)
         if isinstance(text, str) and text.strip() and answers:
-            return Asked(_clean(text), tuple(dict.fromkeys(filter(normalise, map(_clean, answers)))))
+            return Asked(_clean(text), tuple(dict.fromkeys(map(_clean, answers))))
     raise agentrl.DataError(
         f'{path}: entry {number} is no question: "question" (a text) and "golden_answers" (a list of texts) are needed'
     )
@@ -63,7 +51,7 @@ def _answers(record: Mapping[str, object]) -> list[str]:
 
 def _texts(value: object) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    return [item for item in values if isinstance(item, str)]
+    return [item for item in values if isinstance(item, str) and item.strip()]
 
 
 def _clean(text: str) -> str:
