@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -75,10 +77,43 @@ def test_the_same_problems_can_be_solved_by_programs_that_read_and_write() -> No
         assert try_out(problem, problem.gold).passed == len(problem.hidden), problem.name
 
 
-def test_tiny_problems_share_no_function_between_splits_and_none_is_there_twice() -> None:
-    golds = {split: {t.gold for t, _, _ in plans} for split, plans in tiny._plans().items()}
-    assert not golds["train"] & (golds["valid"] | golds["test"])
-    assert not golds["valid"] & golds["test"]
+def plain(code: str) -> str:
+    """A function with its names in the order in which they come, so that letters make no difference."""
+    names: dict[str, str] = {}
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        for field in ("name", "id", "arg"):
+            name = getattr(node, field, None)
+            if isinstance(name, str) and not hasattr(builtins, name):
+                setattr(node, field, names.setdefault(name, f"v{len(names)}"))
+    return ast.unparse(tree)
+
+
+def test_no_two_splits_share_a_problem_with_other_letters() -> None:
+    golds = [{plain(problem.gold) for problem in generate.problem_list(split)} for split in SPLITS]
+    tiny_golds = [{plain(template.gold) for template, _, _ in tiny._plans()[split]} for split in SPLITS]
+    assert (
+        plain("def f(a, b): return b - a") == plain("def g(x, y): return y - x") != plain("def f(a, b): return a - b")
+    )
+    for found in (golds, tiny_golds):
+        for one, two in itertools.combinations(found, 2):
+            assert not one & two
+
+
+def test_no_line_that_mends_a_tiny_program_mends_one_of_another_split() -> None:
+    """An expert sends that line and submits: the same line is the same script."""
+    scripts = [{(line, plain_line(template, line)) for template, line, _ in tiny._plans()[split]} for split in SPLITS]
+    for one, two in itertools.combinations(scripts, 2):
+        assert not one & two
+
+
+def plain_line(template: tiny.Template, line: int) -> str:
+    return plain(template.gold).splitlines()[line]
+
+
+def test_tiny_openings_are_all_different_and_none_is_there_twice() -> None:
+    openings = [tiny.problem(split, index).opening for split in SPLITS for index in range(0, 600, 3)]
+    assert len(set(openings)) == len(openings)
     plans = [plan for plans in tiny._plans().values() for plan in plans]
     assert len(set(plans)) == len(plans) == sum(tiny.split_sizes().values()) >= 2_000
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from worlds import Counting
 
+from agentrl import Environment
 from agentrl.testing import check_environment
+from agentrl.testing.splits import shared_content
 
 
 class Sound(Counting):
@@ -132,9 +134,15 @@ class CrashesOnLongText(Sound):
 
 
 class SplitsOverlap(Sound):
+    """Its keys differ."""
+
+    def pick_task(self, options: Any) -> Any:
+        task = super().pick_task(options)
+        return task if task.split == "train" else type(task)("train", task.index)
+
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         observation, info = super().reset(seed=seed, options=options)
-        return observation, info | {"task": f"hash-{self.start % 10_000}"}
+        return observation, info | {"task": f"{(options or {}).get('split')}-{self.start}"}
 
 
 class TakesAnyTask(Sound):
@@ -220,3 +228,69 @@ def test_the_report_is_machine_readable() -> None:
     found = json.loads(json.dumps(check_environment(Sound, actions=100).to_json()))
     assert found["passed"]
     assert {row["verdict"] for row in found["results"]} <= {"passed", "skipped"}
+
+
+class Guess(Environment):
+    """Every task begins alike; what is to be guessed is seen nowhere, and there is no expert."""
+
+    splits = {"train": 30, "valid": 30}
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.task = self.pick_task(options)
+        self.wanted, self.turns = self.secret(), 0
+        return "Guess the number.", {"task": self.key()}
+
+    def step(self, action: str) -> Any:
+        self.turns += 1
+        right = action == str(self.wanted)
+        return "yes" if right else "no", float(right), right, self.turns >= 5, {"success": right, "invalid": ""}
+
+    def secret(self) -> int:
+        return 7 * self.task.index + 1000 * (self.task.split == "valid")
+
+    def key(self) -> str:
+        return f"{self.task.split}/{self.task.index}"
+
+
+class GuessWithOneKey(Guess):
+    def key(self) -> str:
+        return "a number"
+
+
+class GuessSaysWhatItHides(Guess):
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, info | {"hidden": {"answers": [str(self.wanted)]}}
+
+
+class GuessWithExpert(Guess):
+    def expert_action(self) -> str:
+        return str(self.wanted)
+
+
+class GuessTheSame(Guess):
+    def secret(self) -> int:
+        return self.task.index % 10
+
+
+class GuessTheSameAndSayIt(GuessSaysWhatItHides, GuessTheSame):
+    pass
+
+
+class GuessTheSameWithExpert(GuessWithExpert, GuessTheSame):
+    pass
+
+
+@pytest.mark.parametrize("world", [Guess, GuessWithOneKey, GuessSaysWhatItHides, GuessWithExpert])
+def test_tasks_that_begin_alike_and_hide_different_things_are_not_accused(world: type[Guess]) -> None:
+    assert shared_content(world(), world.splits) is None
+
+
+@pytest.mark.parametrize("world", [GuessTheSame, GuessTheSameAndSayIt, GuessTheSameWithExpert])
+def test_tasks_that_are_the_same_under_other_keys_are_found(world: type[Guess]) -> None:
+    shared = shared_content(world(), world.splits)
+    assert shared is not None
+    one, two = shared
+    assert (one.split, one.index % 10) == ("train", two.index % 10)
+    assert two.split == "valid"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import importlib
+import itertools
 import json
 import pickle
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import gymnasium
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ from agentrl.testing import check_environment
 from agentrl_envs.tools import rules, tiny
 from agentrl_envs.tools.database import Database
 from agentrl_envs.tools.stock import FULL, library
-from agentrl_envs.tools.tasks import WHO, job, split_of
+from agentrl_envs.tools.tasks import WHO, job, splits_of
 from agentrl_envs.tools.users import GOODBYE, ScriptedUser
 from agentrl_envs.tools.world import LibraryDesk
 
@@ -267,10 +269,11 @@ def test_gold_solves_300_tasks_of_every_kind(preset: Literal["full", "tiny"]) ->
     assert 0.05 < refused / kinds.total() < 0.4
 
 
-def test_who_asks_for_what_decides_the_split() -> None:
+@pytest.mark.parametrize("preset", ["full", "tiny"])
+def test_what_is_told_decides_the_split(preset: Literal["full", "tiny"]) -> None:
     for split in LibraryDesk.splits:
         for index in range(40):
-            assert split_of(job("full", split, index)) == split
+            assert splits_of(job(preset, split, index)) == {split}
 
 
 def test_a_later_wish_meets_what_an_earlier_one_left() -> None:
@@ -305,22 +308,74 @@ def test_loans_are_renewed_exactly_when_the_rules_allow_it() -> None:
 
 
 @pytest.mark.parametrize("preset", ["full", "tiny"])
-def test_no_opening_of_one_split_is_in_another(preset: Literal["full", "tiny"]) -> None:
-    said: dict[str, set[tuple[str, ...]]] = {split: set() for split in LibraryDesk.splits}
-    for split, found in said.items():
-        for index in range(60):
+def test_no_wishes_and_no_whole_script_of_one_split_are_in_another(preset: Literal["full", "tiny"]) -> None:
+    """In `tiny` no opening either; in `full` two visitors of two libraries may begin with the same words."""
+    seen: dict[str, set[object]] = {split: set() for split in LibraryDesk.splits}
+    for split, found in seen.items():
+        for index in range(600):
             made = job(preset, split, index)
-            found.add((made.identity["name"], *(request.says for request in made.requests)))
-    assert not said["train"] & said["valid"]
-    assert not said["train"] & said["test"]
-    assert not said["valid"] & said["test"]
+            wishes = (made.identity["name"], *(request.says for request in made.requests))
+            found |= {made.script, made.opening if preset == "tiny" else wishes}
+    for one, two in itertools.combinations(seen.values(), 2):
+        assert not one & two
 
 
-def find(env: LibraryDesk, kind: str, requests: int = 1) -> None:
-    """Reset to the first training task whose only request is of this kind."""
+def test_no_visitor_is_content_with_refusals_alone() -> None:
+    """Whoever finds the visitor and says no to everything has done nothing."""
+    for index in range(300):
+        for split in LibraryDesk.splits:
+            assert not all(request.refused for request in job("full", split, index).requests), (split, index)
+            assert job("tiny", split, index).goal, (split, index)
+
+
+def test_how_many_wishes_are_left_does_not_tell_whether_one_is_granted() -> None:
+    """A first wish is refused as often as it would be if visitors with refusals alone were not asked for more."""
+    first = [job("full", "train", index).requests[0].refused for index in range(1_500)]
+    assert 0.17 < sum(first) / len(first) < 0.30
+
+
+@pytest.mark.parametrize("preset", ["full", "tiny"])
+def test_the_visitor_has_to_be_found_and_nobody_else(preset: Literal["full", "tiny"]) -> None:
+    """A fixed list of calls with every card, or every loan, would otherwise settle some tasks."""
+    env = LibraryDesk(preset=preset)
+    for index in range(20):
+        made = job(preset, "train", index)
+        others = [row["card"] for row in Database(made.content).rows("SELECT card FROM members") if row["card"]]
+        for before, wanted in (
+            ((), True),
+            ([call("find_member_by_card", card="C1")], True),  # a card that nobody has
+            ([call("find_member_by_card", card=card) for card in others], False),
+        ):
+            env.reset(seed=0, options={"split": "train", "index": index})
+            info: dict[str, Any] = {}
+            for action in (*before, *made.script):
+                info = env.step(action)[4]
+            assert info["success"] == wanted
+            assert ("1. First find out" in info.get("feedback", "")) != wanted
+        env.reset(seed=0, options={"split": "train", "index": index})
+        for action in made.script[made.script.index(made.find.write()) + 1 :]:
+            info = env.step(action)[4]
+        assert not info["success"], "nobody was found"
+
+
+def test_admissible_tiny_actions_run_wherever_random_play_leads() -> None:
+    """Also after a loan was returned, a fine paid, a card named that nobody has."""
+    env = LibraryDesk(preset="tiny")
+    for index in range(60):
+        _, info = env.reset(seed=0, options={"split": "train", "index": index})
+        picks = np.random.default_rng(index)
+        env.step(call("find_member_by_card", card="C9"))
+        for _ in range(20):
+            calls = [action for action in info["admissible"] if action != tiny.DONE]
+            info = env.step(calls[int(picks.integers(len(calls)))])[4]
+            assert not info["invalid"]
+
+
+def find(env: LibraryDesk, kind: str) -> None:
+    """Reset to the first training task that begins with a request of this kind, and has no other unless it is refused."""
     for index in range(3_000):
         made = job("full", "train", index)
-        if len(made.requests) == requests and made.requests[0].kind == kind:
+        if made.requests[0].kind == kind and len(made.requests) == 1 + made.requests[0].refused:
             env.reset(seed=0, options={"split": "train", "index": index})
             return
     raise AssertionError(f"no task {kind!r}")
@@ -548,7 +603,7 @@ def test_the_tiny_preset_is_short_and_lists_sound_actions() -> None:
     for index in range(50):
         observation, info = env.reset(seed=0, options={"split": "train", "index": index})
         longest = max(longest, len(observation))
-        assert {tiny.DONE, tiny.REFUSED} <= set(info["admissible"])
+        assert tiny.DONE in info["admissible"]
         over = False
         while not over:
             action = env.expert_action()

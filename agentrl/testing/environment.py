@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import pickle
 import random
@@ -16,12 +15,12 @@ from agentrl.data.types import EMPTY, Info
 from agentrl.errors import ConfigError
 from agentrl.parts.registry import Spec
 from agentrl.testing.copying import require_copied
+from agentrl.testing.effort import cost, require_linear
 from agentrl.testing.plays import (
     HOSTILE,
     Make,
     Stepped,
     admissible_action,
-    contents,
     continued,
     digest,
     digest_elsewhere,
@@ -37,6 +36,7 @@ from agentrl.testing.plays import (
     world_maker,
 )
 from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of, gate, require, run_checks
+from agentrl.testing.splits import SAMPLE, shared_content
 from agentrl.testing.world_reports import REPORTS, check_later_reports, check_reports, milestones_of, shows_solution
 from agentrl.worlds.environment import Environment
 
@@ -231,6 +231,20 @@ class _Kit(Stepped):
         env.close()
         return f"{len(HOSTILE)} texts"
 
+    def no_action_costs_more_than_its_length(self) -> str:
+        env = self._make()
+        _, info = self._reset(env, 2)
+        picks = np.random.default_rng(2)
+        own = [some_action(info, picks, env) for _ in range(3)]
+
+        def seconds(text: str) -> float:
+            self._reset(env, 2)
+            return cost(lambda: self._step(env, text))
+
+        said = require_linear(seconds, own)
+        env.close()
+        return said
+
     def random_and_malformed_actions_are_survived(self) -> str:
         env = self._make()
         count = sum(1 for _ in self._play(env, self._actions, malformed=0.3))
@@ -242,13 +256,12 @@ class _Kit(Stepped):
         splits = getattr(env.unwrapped, "splits", None)
         if not isinstance(env.unwrapped, Environment) or not splits or len(splits) < 2:
             raise CheckSkipped("the world has one split only")
-        known = {split: contents(env, split, size) for split, size in splits.items()}
+        shared = shared_content(env, splits)
         env.close()
-        for one, two in itertools.combinations(known, 2):
-            for key in sorted(known[one].keys() & known[two].keys())[:1]:
-                places = f"{one} {known[one][key]} and {two} {known[two][key]}"
-                raise CheckFailed(f"{places} are the same task: {key[:80]!r}")
-        return ", ".join(f"{len(tasks)} of {split}" for split, tasks in known.items())
+        if shared is not None:
+            one, two = (f"task {task.index} of {task.split!r}" for task in shared)
+            raise CheckFailed(f"{one} and {two} are the same: they begin alike and go on alike, whatever their keys")
+        return ", ".join(f"{min(size, SAMPLE)} of {split}" for split, size in splits.items())
 
     def unknown_tasks_are_refused(self) -> None:
         env = self._make()

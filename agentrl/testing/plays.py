@@ -178,17 +178,6 @@ def admissible_action(info: Info, picks: np.random.Generator) -> str:
     return str(admissible[int(picks.integers(len(admissible)))])
 
 
-def contents(env: World, split: str, size: int) -> dict[str, int]:
-    """Content of up to 200 tasks of a split → index."""
-    known: dict[str, int] = {}
-    for index in np.unique(np.linspace(0, size - 1, num=min(size, 200)).astype(np.int64)).tolist():
-        observation, info = env.reset(seed=0, options={"split": split, "index": index})
-        require("task" in info, "info has no `task` after reset")
-        content = str(info["task"]).removeprefix(f"{split}/").removeprefix(f"{index}").lstrip("/-:#")
-        known[content or observation] = index
-    return known
-
-
 def snapshot(env: World) -> object:
     """What the world gives as its state. Raises CheckFailed, naming the attribute, where something cannot be copied."""
     try:

@@ -42,7 +42,9 @@ class Stairs(TextWorld):
     def begin(self, task: Task) -> Scene:
         self._goal, self._floor = task.index % FLOORS, 0
         self._clock = int(self.np_random.integers(1_000_000))
-        return self._scene().replace(hidden={"floor": self._goal})
+        scene = self._scene()
+        invitation = f"You are asked to party {self.party(task)}. {scene.observation}"
+        return scene.replace(observation=invitation, hidden={"floor": self._goal})
 
     def act(self, action: str) -> Scene:
         if action == "in":
@@ -52,8 +54,12 @@ class Stairs(TextWorld):
         self._floor += 1
         return self._scene()
 
+    def party(self, task: Task) -> int:
+        """The number of the party; none is given in two splits."""
+        return task.index + SPLITS["train"] * (task.split != "train")
+
     def content(self) -> str:
-        return f"{self.task.split}/{self.task.index}"
+        return f"party {self.party(self.task)}"
 
     def expert_action(self) -> str:
         """Up to the party, then in."""

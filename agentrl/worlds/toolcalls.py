@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,12 @@ MAX_DEPTH = 64
 
 MAX_CALLS = 64
 """Most calls in one action."""
+
+MAX_DIGITS = 400
+"""Longest number with a fraction or an exponent, in characters."""
+
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
+"""A text in quotes, whether or not it ends, or a bracket outside of one; never tried again from a later start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +83,16 @@ _EXAMPLE = '{"name": "tool", "arguments": {"argument": "value"}}'
 
 
 def _parse(text: str) -> Any:
-    """Standard JSON, at most MAX_DEPTH deep, of Unicode text and 64-bit numbers. Raises ValueError with the reason."""
+    """Standard JSON, at most MAX_DEPTH deep, of Unicode text and 64-bit numbers. Raises ValueError with the reason.
+
+    The depth is looked at before anything is parsed: what a parser of other settings would stand does not matter.
+    """
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise ValueError(f"this is nested deeper than {MAX_DEPTH} levels")
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_int=_int, parse_float=_float)
     except json.JSONDecodeError as error:
         raise ValueError(f"this is not valid JSON: {error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise ValueError(f"this is nested deeper than {MAX_DEPTH} levels") from None
-    if _deeper_than(value, MAX_DEPTH):
-        raise ValueError(f"this is nested deeper than {MAX_DEPTH} levels")
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -103,24 +111,23 @@ def _int(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    value = float(text)
+    value = float(text) if len(text) <= MAX_DIGITS else math.inf
     if not math.isfinite(value):
         raise ValueError(f"the number {text[:20]} is too large")
     return value
 
 
-def _deeper_than(value: Any, levels: int) -> bool:
-    layer = [value]
-    for _ in range(levels + 1):
-        layer = [
-            inner
-            for item in layer
-            if isinstance(item, (list, dict))
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not layer:
-            return False
-    return True
+def _depth(text: str) -> int:
+    """How deep lists and objects are nested.
+
+    >>> _depth('[{"[[": "]"}, []]')
+    2
+    """
+    depth = deepest = 0
+    for found in _BRACKET.finditer(text):
+        depth += (found[0] in ("[", "{")) - (found[0] in ("]", "}"))
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _from_json(value: Any) -> ToolAction:

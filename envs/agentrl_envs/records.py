@@ -23,7 +23,7 @@ def read_records(path: Path) -> list[Any]:
     kind = "Parquet" if path.suffix == ".parquet" else "JSON lines"
     try:
         return _parquet(path) if kind == "Parquet" else _json(path)
-    except (ValueError, OSError, EOFError) as error:  # UnicodeDecodeError and the errors of pyarrow are ValueErrors
+    except (ValueError, OSError, EOFError, RecursionError) as error:  # those of pyarrow are ValueErrors
         raise agentrl.DataError(f"{path} cannot be read as {kind}: {error}") from error
 
 

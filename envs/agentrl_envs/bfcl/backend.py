@@ -56,9 +56,16 @@ class Backend:
 
 
 def _check_effort(call: ToolCall) -> None:
-    """Raises ValueError for arithmetic that would take hours, which the benchmark would start."""
-    size = call.arguments.get(_GREEDY.get(call.name, ""), 0)
-    if isinstance(size, (int, float)) and abs(size) > _GREEDY_LIMIT:
+    """Raises ValueError for arithmetic that would take hours, which the benchmark would start.
+
+    A number given as text is refused whatever it says: the libraries behind it read more spellings than can be listed.
+    """
+    if call.name not in _GREEDY:
+        return
+    for name, value in call.arguments.items():
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number")
+    if abs(call.arguments.get(_GREEDY[call.name], 0)) > _GREEDY_LIMIT:
         raise ValueError(f"{_GREEDY[call.name]} may be at most {_GREEDY_LIMIT}")
 
 

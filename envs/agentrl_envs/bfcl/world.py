@@ -27,7 +27,7 @@ class BFCL(agentrl.ToolEnvironment):
     `gold_calls` of each turn.
 
     Deviations: arguments go by name (JSON), text is never evaluated, and arithmetic with exponents or precisions over
-    10,000 is refused instead of started.
+    10,000, or with numbers given as text, is refused instead of started.
     """
 
     instructions = (

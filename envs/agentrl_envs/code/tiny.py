@@ -18,7 +18,10 @@ from agentrl_envs.code.trials import Runs, Trial
 
 SHOWN, HIDDEN = 2, 4
 _NAMES = (("d", "e"), ("x", "y"), ("m", "n"), ("p", "q"), ("u", "v"), ("g", "h"))
-_NUMBERS = range(2, 10)
+_NUMBERS = range(2, 11)
+_SIGNS = {"plus": "+", "minus": "-", "times": "*"}
+_DONE = (*_SIGNS, "above", "below", "at least", "at most")
+"""What is done with a number."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,28 @@ class Template:
     lines: tuple[str, ...]
     choices: tuple[tuple[int, tuple[str, ...]], ...]  # index of a line, and all that may stand there
     inputs: str  # a letter for each argument: n number, l list, w word
+    held: tuple[int, ...] = ()  # index of the lines with a number that belongs to the split
+    split: str = "train"
 
     @property
     def gold(self) -> str:
         return "\n".join(self.lines) + "\n"
 
     def bugs(self) -> Iterator[tuple[int, str]]:
-        """Index and text of every wrong line."""
+        """Index and text of every wrong line; of a held-out function, only lines that nothing in training mends alike."""
         for index, texts in self.choices:
+            if self.split != "train" and index not in self.held:
+                continue
             indent = self.lines[index][: len(self.lines[index]) - len(self.lines[index].lstrip())]
             yield from ((index, indent + text) for text in texts if indent + text != self.lines[index])
 
     def with_line(self, index: int, text: str) -> str:
         return "\n".join((*self.lines[:index], text, *self.lines[index + 1 :])) + "\n"
+
+
+def _split(done: str, number: int) -> str:
+    """A fifth of what is done with some number is for validation, a fifth for the test, in even steps."""
+    return ("valid", "test", "train", "train", "train")[(2 * _DONE.index(done) + number) % 5]
 
 
 @functools.cache
@@ -51,7 +63,10 @@ def split_sizes() -> dict[str, int]:
 
 @functools.lru_cache(maxsize=20_000)
 def problem(split: str, index: int) -> Problem:
-    """What the function is to do decides the split, so two splits never share it, whatever is wrong in it."""
+    """What is done to which number decides the split: a function is in one split, whatever its letters and what is wrong.
+
+    So is the line that mends it. Functions without numbers are few, and all for training.
+    """
     template, line, text = _plans()[split][index]
     calls = _calls(template)
     solve = solution(template.with_line(line, text), "f")
@@ -71,9 +86,9 @@ def _plans() -> dict[str, list[tuple[Template, int, str]]]:
     """All that can be wrong, in an order without order."""
     found: dict[str, list[tuple[Template, int, str]]] = {"train": [], "valid": [], "test": []}
     for template in _templates():
-        digit = hashlib.blake2b(template.gold.encode(), digest_size=1).digest()[0] % 5
-        plans = found[{0: "valid", 1: "test"}.get(digit, "train")]
-        plans += [(template, line, text) for line, text in template.bugs() if _caught(template, line, text)]
+        found[template.split] += [
+            (template, line, text) for line, text in template.bugs() if _caught(template, line, text)
+        ]
     for number, plans in enumerate(found.values()):
         np.random.default_rng(number).shuffle(plans)
     return found
@@ -120,7 +135,7 @@ def _draw(inputs: str, random: np.random.Generator) -> tuple[object, ...]:
             return [int(x) for x in random.integers(1, 10, size=3)]
         if kind == "w":
             return "".join(random.choice(list("abc"), size=3).tolist())
-        return int(random.integers(1, 10))
+        return int(random.integers(1, 13))
 
     return tuple(one(kind) for kind in inputs)
 
@@ -132,8 +147,7 @@ def _templates() -> Iterator[Template]:
         yield from _items(a)
         for k in _NUMBERS:
             yield from _constant(a, k)
-    for (a, b), (c, _) in itertools.permutations(_NAMES, 2):
-        yield from _steps(a, b, c)
+        yield from _steps(a, b)
 
 
 def _one_line(head: str, goals: dict[str, str], inputs: str) -> Iterator[Template]:
@@ -155,20 +169,18 @@ def _two(a: str, b: str) -> Iterator[Template]:
 
 
 def _constant(a: str, k: int) -> Iterator[Template]:
-    goals = {
-        f"{a} plus {k}": f"{a} + {k}",
-        f"{a} minus {k}": f"{a} - {k}",
-        f"{a} times {k}": f"{a} * {k}",
-        f"{a} plus {k + 1}": f"{a} + {k + 1}",
-    }
-    yield from list(_one_line(a, goals, "n"))[:3]
+    goals = {f"{a} {word} {k}": f"{a} {sign} {k}" for word, sign in _SIGNS.items()}
+    goals[f"{a} plus {k + 1}"] = f"{a} + {k + 1}"
     tests = {"above": ">", "below": "<", "at least": ">=", "at most": "<="}
-    yield from _one_line(a, {f"is {a} {words} {k}": f"{a} {sign} {k}" for words, sign in tests.items()}, "n")
+    questions = {f"is {a} {words} {k}": f"{a} {sign} {k}" for words, sign in tests.items()}
+    templates = (*list(_one_line(a, goals, "n"))[:3], *_one_line(a, questions, "n"))
+    for done, template in zip(_DONE, templates, strict=True):
+        yield dataclasses.replace(template, held=(1,), split=_split(done, k))
     for words, sign in (("at most", ">"), ("at least", "<")):
         lines = (f"def f({a}):", f"  if {a} {sign} {k}:", f"    return {k}", f"  return {a}")
         line_2 = tuple(f"if {a} {other} {k}:" for other in "<>")
         choices = ((1, line_2), (2, (f"return {k}", f"return {a}")), (3, (f"return {a}", f"return {k}")))
-        yield Template(f"{a} but {words} {k}", lines, choices, "n")
+        yield Template(f"{a} but {words} {k}", lines, choices, "n", (1,), _split(words, k))
 
 
 def _loops(a: str, b: str) -> Iterator[Template]:
@@ -207,10 +219,14 @@ def _items(a: str) -> Iterator[Template]:
     yield from _one_line(a, words, "w")
 
 
-def _steps(a: str, b: str, c: str) -> Iterator[Template]:
-    signs = {"plus": "+", "minus": "-", "times": "*"}
-    for (word, sign), (then, other) in itertools.product(signs.items(), repeat=2):
-        lines = (f"def f({a}, {b}):", f"  {c} = {a} {sign} {b}", f"  return {c} {other} {a}")
-        first = tuple(f"{c} = {a} {each} {b}" for each in signs.values())
-        second = (*(f"return {c} {each} {a}" for each in signs.values()), f"return {c} {other} {b}")
-        yield Template(f"{c} is {a} {word} {b} , then {c} {then} {a}", lines, ((1, first), (2, second)), "nn")
+def _steps(a: str, b: str) -> Iterator[Template]:
+    """Two things in turn, both of one split; for each first one, one second of each sign."""
+    for (word, sign), k, (then, other) in itertools.product(_SIGNS.items(), _NUMBERS, _SIGNS.items()):
+        split = _split(word, k)
+        alike = [n for n in _NUMBERS if _split(then, n) == split]
+        n = alike[k % len(alike)]
+        lines = (f"def f({a}):", f"  {b} = {a} {sign} {k}", f"  return {b} {other} {n}")
+        first = tuple(f"{b} = {a} {each} {k}" for each in _SIGNS.values())
+        second = (*(f"return {b} {each} {n}" for each in _SIGNS.values()), f"return {a} {other} {n}")
+        goal = f"{b} is {a} {word} {k} , then {b} {then} {n}"
+        yield Template(goal, lines, ((1, first), (2, second)), "n", (1, 2), split)

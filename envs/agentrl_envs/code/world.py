@@ -28,7 +28,7 @@ class Code(agentrl.TextWorld):
     """Write a program, run it, read the failure, repair it; hidden tests in a clean second sandbox decide.
 
     Without `files`, problems are generated: the preset `full` has some 750 in 68 families (those of `test` are in no
-    other split), `tiny` some 3,000 functions of two to five lines with one wrong line, a short observation and
+    other split), `tiny` some 4,400 functions of two to five lines with one wrong line, a short observation and
     `info["admissible"]`. `files` maps splits to files of HumanEval, MBPP, LiveCodeBench or SWE-bench (`repositories`:
     the folder of their files; `test_command` runs one test of them, pytest or unittest are known without).
 

@@ -14,6 +14,7 @@ from agentrl_envs.search.corpus import Corpus, Hit
 LARGE = 50_000_000  # bytes of a corpus file from which its index is kept on disk
 _FORMAT = 1  # of the cache; a change makes old folders unused
 _QUERIES = 4096  # results kept
+_LONGEST_KEPT = 2000  # characters of a query
 
 
 class BM25:
@@ -31,7 +32,7 @@ class BM25:
         return cls(corpus, _kept(corpus, file, cache))
 
     def retrieve(self, queries: Sequence[str], count: int) -> list[tuple[Hit, ...]]:
-        return [self._found(query, count) for query in queries]
+        return [(self._found if len(query) <= _LONGEST_KEPT else self._find)(query, count) for query in queries]
 
     def _find(self, query: str, count: int) -> tuple[Hit, ...]:
         found, scores = self._index.best_scored(query, count)

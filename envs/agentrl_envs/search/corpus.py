@@ -66,7 +66,7 @@ class JsonLines:
         line = self._bytes[start : end if end >= 0 else len(self._bytes)]
         try:
             record = json.loads(line.decode("utf-8-sig"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise agentrl.DataError(f"{self._path}: document {number} is no JSON: {error}") from None
         return _document(record, self._path, number)
 

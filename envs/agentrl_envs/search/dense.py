@@ -24,6 +24,7 @@ HASHED_WIDTH = 1024
 _BATCH = 256  # documents encoded at a time
 _BLOCK = 65_536  # embeddings scored at a time
 _WORD = re.compile(r"\w+")
+_LONGEST_WORD = 100  # characters of a word that count
 
 
 class Dense:
@@ -98,7 +99,7 @@ def hashed(texts: Sequence[str], are_queries: bool) -> Vectors:
     vectors = np.zeros((len(texts), HASHED_WIDTH), np.float32)
     for row, text in zip(vectors, texts, strict=True):
         for word in _WORD.findall(text.lower()):
-            for feature, weight in _features(word):
+            for feature, weight in _features(word[:_LONGEST_WORD]):
                 row[feature] += weight
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(lengths, 1e-9)  # type: ignore[no-any-return]

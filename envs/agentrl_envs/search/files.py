@@ -51,7 +51,7 @@ def _answers(record: Mapping[str, object]) -> list[str]:
 
 def _texts(value: object) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    return [item for item in values if isinstance(item, str)]
+    return [item for item in values if isinstance(item, str) and item.strip()]
 
 
 def _clean(text: str) -> str:

@@ -62,7 +62,7 @@ class Remote:
                 f"{self._url} gave no answer to {self._retries + 1} tries ({type(error).__name__}: {error}). Is the "
                 "retriever running? `python -m agentrl_envs.search.serve` starts one."
             ) from error
-        except (httpx.HTTPStatusError, ValueError) as error:
+        except (httpx.HTTPStatusError, ValueError, RecursionError) as error:
             raise agentrl.EnvironmentFault(f"{self._url} refused a search: {error}") from error
 
     def _ask(self, payload: Mapping[str, object]) -> object:

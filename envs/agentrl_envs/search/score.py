@@ -23,11 +23,15 @@ def normalise(text: str) -> str:
 def exact_match(given: str, golden: Iterable[str]) -> float:
     """1 if the answer equals one of the golden ones after normalisation, else 0.
 
+    A golden answer of which normalisation leaves nothing (`The The`, `!!!`) has to be given as it is: saying nothing
+    is no answer.
+
     >>> exact_match("the Red Hill.", ["Hill", "red hill"])
     1.0
+    >>> exact_match("", ["The The"]), exact_match("the the", ["The The"])
+    (0.0, 1.0)
     """
-    wanted = normalise(given)
-    return float(any(wanted == normalise(answer) for answer in golden))
+    return float(any(_same(given, answer) for answer in golden))
 
 
 def f1(given: str, golden: Iterable[str]) -> float:
@@ -36,14 +40,20 @@ def f1(given: str, golden: Iterable[str]) -> float:
     >>> f1("Ada Bell", ["Ada Bell Smith"])
     0.8
     """
-    return max((_f1(normalise(given), normalise(answer)) for answer in golden), default=0.0)
+    return max((_f1(given, answer) for answer in golden), default=0.0)
 
 
-def _f1(given: str, wanted: str) -> float:
-    if given == wanted:
+def _same(given: str, golden: str) -> bool:
+    wanted = normalise(golden)
+    return normalise(given) == wanted if wanted else given.strip().lower() == golden.strip().lower()
+
+
+def _f1(given: str, golden: str) -> float:
+    if _same(given, golden):
         return 1.0
-    if {given, wanted} & {"yes", "no", "noanswer"}:
+    given, golden = normalise(given), normalise(golden)
+    if {given, golden} & {"yes", "no", "noanswer"}:
         return 0.0
-    mine, theirs = given.split(), wanted.split()
+    mine, theirs = given.split(), golden.split()
     shared = sum((Counter(mine) & Counter(theirs)).values())
     return 2 * shared / (len(mine) + len(theirs)) if shared else 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +13,6 @@ EXPLANATION = (
     "That was neither a search nor an answer. To search, write the query between <search> and </search>. "
     "To answer, write the answer between <answer> and </answer>."
 )
-_TAG = re.compile(r"<(search|answer)>(.*?)</\1>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +31,23 @@ def read(completion: str) -> Said:
     >>> read("Ada Bell").kind
     'nothing'
     """
-    for closing in ("</search>", "</answer>"):
-        before, found, _ = completion.partition(closing)
-        if found:
-            match = _TAG.search(before + closing)
-            if match is None:
-                break
-            text = match[2].strip().encode("utf-8", "replace").decode()  # a lone surrogate can neither be sent nor kept
-            return Said("search" if match[1] == "search" else "answer", text)
-    return Said("nothing")
+    closing = "</search>" if "</search>" in completion else "</answer>"
+    cut = "".join(completion.partition(closing)[:2])
+    tags = [tag for tag in (_first(cut, "search"), _first(cut, "answer")) if tag is not None]
+    return min(tags, key=lambda tag: tag[0])[1] if tags else Said("nothing")
+
+
+def _first(text: str, kind: Literal["search", "answer"]) -> tuple[int, Said] | None:
+    """Where the first tag of a kind stands, and what is in it.
+
+    No regular expression: it would look for the end of the tag from every start.
+    """
+    before, _, rest = text.partition(f"<{kind}>")
+    inside, closed, _ = rest.partition(f"</{kind}>")
+    if not closed:
+        return None
+    clean = inside.strip().encode("utf-8", "replace").decode()  # a lone surrogate can neither be sent nor kept
+    return len(before), Said(kind, clean)
 
 
 def search(query: str) -> str:

@@ -44,7 +44,8 @@ class Search(agentrl.TextWorld):
     best documents. After `max_searches` rounds (as in the original, one without a readable tag counts) comes a last
     one without search, in which only an answer counts. The reward is the exact match of the answer, or its F1, with
     SQuAD's normalisation; `info` holds both at the end. Differences to the original: a search without words, or with
-    more than 2,000 characters, is refused like an unreadable one.
+    more than 2,000 characters, is refused like an unreadable one; an answer such as "A" or "The The", of which the
+    normalisation leaves nothing, has to be given as it is.
 
     `info` also has `milestones` (`hop N` for each page of the way that was read, `evidence` once a golden answer was in
     a document), `calls` (the search of this turn), `documents` (ids of those `seen`, and of those `cited`: a later

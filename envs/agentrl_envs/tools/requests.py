@@ -28,6 +28,11 @@ class Request:
     answers: tuple[tuple[str, ...], ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)  # what the visitor says when asked: slot → sentence
 
+    @property
+    def refused(self) -> bool:
+        """Whether saying no is all there is to do."""
+        return self.answers == (REFUSALS,)
+
 
 Kind: TypeAlias = Callable[[Database, Row, np.random.Generator], Request | None]
 

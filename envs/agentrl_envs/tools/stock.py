@@ -21,6 +21,7 @@ GENRES = ("crime", "history", "novel", "poetry", "science", "travel")
 BRANCHES = ("Central", "Harbour", "Hillside", "Mill Lane", "Northgate", "Riverside", "Southfield", "Westpark")
 MAIL_HOSTS = ("mail.example", "post.example", "inbox.example")
 LATE, OPEN = "late", "open"
+_SPLITS = 3
 _RENEWALS = (0.5, 0.25, 0.13, 0.08, 0.04)  # how many loans were renewed that often
 
 
@@ -35,15 +36,16 @@ class Size:
     loans: int  # most open loans of a member
     rooms: int
     card_digits: int = 5
+    own_cards: bool = True  # whether a split has card numbers that no other has
 
 
 FULL = Size(members=24, titles=60, branches=4, copies=2, loans=5, rooms=12)
-TINY = Size(members=4, titles=12, branches=2, copies=1, loans=2, rooms=1, card_digits=2)
+TINY = Size(members=4, titles=12, branches=2, copies=1, loans=2, rooms=1, card_digits=2, own_cards=False)
 
 
 @functools.lru_cache(maxsize=1024)
 def library(size: Size, seed: tuple[int, ...]) -> bytes:
-    """A whole library, as `Database` takes it; the same seed gives the same bytes."""
+    """A whole library, as `Database` takes it; the same seed gives the same bytes. Its first number is that of a split."""
     random = np.random.default_rng(seed)
     database = Database(_empty())
     database.change("BEGIN")
@@ -51,7 +53,7 @@ def library(size: Size, seed: tuple[int, ...]) -> bytes:
     database.insert("desk", (today.isoformat(),))
     branches = [str(name) for name in random.permutation(BRANCHES)[: size.branches]]
     database.insert("branches", *((f"B{i + 1}", name) for i, name in enumerate(branches)))
-    _people(database, size, today, random)
+    _people(database, size, today, random, seed[0])
     _books(database, size, random)
     _loans_and_fines(database, size, today, random)
     _holds(database, size, random)
@@ -71,10 +73,12 @@ def _any(words: Sequence[str], random: np.random.Generator) -> str:
     return words[int(random.integers(len(words)))]
 
 
-def _people(database: Database, size: Size, today: dt.date, random: np.random.Generator) -> None:
+def _people(database: Database, size: Size, today: dt.date, random: np.random.Generator, split: int) -> None:
+    """`split`: its number; it decides what is left of card numbers and postcodes after a division by the number of splits."""
     picks = random.permutation(len(FIRST_NAMES) * len(LAST_NAMES))[: size.members]
     lowest = 10 ** (size.card_digits - 1)
-    cards = random.choice(9 * lowest, size.members, replace=False) + lowest
+    step, first_card = (_SPLITS, split) if size.own_cards else (1, 0)
+    cards = lowest + first_card + step * random.choice(9 * lowest // step, size.members, replace=False)
     for number, (pick, card) in enumerate(zip(picks.tolist(), cards.tolist(), strict=True), 1):
         first, last = FIRST_NAMES[pick % len(FIRST_NAMES)], LAST_NAMES[pick // len(FIRST_NAMES)]
         expires = today + dt.timedelta(
@@ -82,7 +86,7 @@ def _people(database: Database, size: Size, today: dt.date, random: np.random.Ge
         )
         tier = ("standard", "student", "patron")[int(random.choice(3, p=[0.6, 0.25, 0.15]))]
         email = f"{first}.{last}@{_any(MAIL_HOSTS, random)}".lower()
-        postcode = f"{int(random.integers(10_000, 99_999))}"
+        postcode = f"{split + _SPLITS * int(random.integers(3_334, 33_333))}"
         row = (f"M{number}", f"{first} {last}", postcode, f"C{card}", email, tier, expires.isoformat())
         database.insert("members", row)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from agentrl import ToolCall
 from agentrl_envs.tools import tiny
-from agentrl_envs.tools.database import Database, Row, Value
+from agentrl_envs.tools.database import Database, Row, Value, text
 from agentrl_envs.tools.desk import Desk
 from agentrl_envs.tools.requests import AREAS, Request
 from agentrl_envs.tools.stock import FULL, TINY, library
 
 SPLITS = {"train": 0, "valid": 1, "test": 2}
 _LIBRARIES = {"full": 32, "tiny": 4096}  # of each split
+_VISITORS = 8  # of a tiny library that are looked at before the next one
 WHO = "May I have your card number, or else your name and postcode?"
 
 
@@ -27,11 +29,13 @@ class Job:
     """One task. `identity`: what the visitor says of themselves when asked; `find`: the call that finds them."""
 
     content: bytes  # the library
+    member: str  # id of the visitor
     opening: str
     identity: Mapping[str, str]
     find: ToolCall
     introduced: bool  # whether the opening says who they are
     requests: tuple[Request, ...]
+    told: tuple[str, ...]  # texts that no other split has
 
     def __deepcopy__(self, memo: object) -> Job:
         return self  # never changed, so snapshots share it
@@ -75,28 +79,41 @@ class Job:
 
 
 def job(preset: Literal["full", "tiny"], split: str, index: int) -> Job:
-    """The same arguments give the same task. What is said at the opening decides the split, so splits share none."""
+    """The same arguments give the same task. No two splits share what is asked for, nor a whole script.
+
+    A hash of what the visitor asks for decides the split. In `full` libraries have card numbers and postcodes of
+    their split, and a script begins with one of these; in `tiny`, whose cards have two digits, a hash decides on the
+    script as well.
+    """
     random = np.random.default_rng((SPLITS[split], index, preset == "tiny"))
     while True:
         seed = (SPLITS[split], int(random.integers(_LIBRARIES[preset])))
-        made = _tiny(seed, random) if preset == "tiny" else _full(seed, random)
-        if made is not None and split_of(made) == split:
-            return made
+        for made in _tiny(seed, random) if preset == "tiny" else _full(seed, random):
+            if splits_of(made) == {split}:
+                return made
 
 
-def split_of(made: Job) -> str:
-    """Which split a visitor with these wishes is in: a quarter of all are for validation, a quarter for the test."""
-    asked = f"{made.identity['name']} {' '.join(request.says for request in made.requests)}"
-    number = hashlib.blake2b(asked.encode(), digest_size=1).digest()[0] % 4
+def splits_of(made: Job) -> set[str]:
+    """The splits that a task could be in: a quarter of all is for validation, a quarter for the test."""
+    return {_split(text) for text in made.told}
+
+
+def _split(text: str) -> str:
+    number = hashlib.blake2b(text.encode(), digest_size=1).digest()[0] % 4
     return {0: "valid", 1: "test"}.get(number, "train")
 
 
-def _full(seed: tuple[int, int], random: np.random.Generator) -> Job | None:
+def _full(seed: tuple[int, int], random: np.random.Generator) -> Iterator[Job]:
+    """A visitor with one to three wishes, and with more where all of these are refused: saying no settles nothing."""
     content = library(FULL, seed)
     database = Database(content)
     member = _someone(database, random)
-    desk, requests = Desk(database), []
-    for area in random.permutation(len(AREAS))[: int(random.integers(1, 4))].tolist():
+    desk = Desk(database)
+    requests: list[Request] = []
+    areas, wishes = random.permutation(len(AREAS)).tolist(), int(random.integers(1, 4))
+    for tried, area in enumerate(areas):
+        if tried >= wishes and not all(request.refused for request in requests):
+            break
         kinds = AREAS[area]
         request = kinds[int(random.integers(len(kinds)))](database, _again(database, member), random)
         if request is not None:
@@ -104,11 +121,12 @@ def _full(seed: tuple[int, int], random: np.random.Generator) -> Job | None:
             for call in request.calls:  # the next wish meets what this one left
                 desk.call(call)
     database.close()
-    return _job(content, member, tuple(requests), random) if requests else None
+    if not all(request.refused for request in requests):
+        yield _job(content, member, tuple(requests), random)
 
 
 def _job(content: bytes, member: Row, requests: tuple[Request, ...], random: np.random.Generator) -> Job:
-    name, postcode, card = member["name"], member["postcode"], member["card"]
+    name, postcode, card = text(member, "name"), text(member, "postcode"), text(member, "card")
     identity = {"name": f"My name is {name}.", "postcode": f"My postcode is {postcode}."}
     if random.random() < 0.5:
         identity["card"] = f"My card number is {card}."
@@ -119,21 +137,28 @@ def _job(content: bytes, member: Row, requests: tuple[Request, ...], random: np.
         who = f"I am {name}, postcode {postcode}. "
     introduced = bool(random.random() < 0.5)
     opening = f"Hello. {who if introduced else ''}{requests[0].says}"
-    return Job(content, opening, identity, find, introduced, requests)
+    told = (f"{identity['name']} {' '.join(request.says for request in requests)}",)
+    return Job(content, text(member, "member_id"), opening, identity, find, introduced, requests, told)
 
 
-def _tiny(seed: tuple[int, int], random: np.random.Generator) -> Job | None:
+def _tiny(seed: tuple[int, int], random: np.random.Generator) -> Iterator[Job]:
+    """Some visitors of one library, each with a wish."""
     content = library(TINY, seed)
-    database = Database(content)
-    member = _someone(database, random)
-    request = tiny.request(database, member, random)
-    database.close()
-    if request is None:
-        return None
-    card = member["card"]
+    with contextlib.closing(Database(content)) as database:
+        for _ in range(_VISITORS):
+            member = _someone(database, random)
+            request = tiny.request(database, member, random)
+            if request is not None:
+                yield _tiny_job(content, member, request)
+
+
+def _tiny_job(content: bytes, member: Row, request: Request) -> Job:
+    card = text(member, "card")
     identity = {"name": f"My name is {member['name']}.", "card": f"My card number is {card}."}
     find = ToolCall("find_member_by_card", {"card": card})
-    return Job(content, f"Card {card}. {request.says}", identity, find, True, (request,))
+    opening = f"Card {card}. {request.says}"
+    told = (opening, " ".join(call.write() for call in (find, *request.calls)))
+    return Job(content, text(member, "member_id"), opening, identity, find, True, (request,), told)
 
 
 def _someone(database: Database, random: np.random.Generator) -> Row:

@@ -11,11 +11,11 @@ import numpy as np
 from agentrl import ToolCall
 from agentrl_envs.tools import rules
 from agentrl_envs.tools.database import Database, Row
-from agentrl_envs.tools.requests import REFUSALS, Request
+from agentrl_envs.tools.requests import Request
 
 TOOLS = ("find_member_by_card", "list_loans", "renew_loan", "return_copy", "list_fines", "pay_fine")
 RENEWAL_LIMIT = 2
-DONE, REFUSED = "It is done.", "I cannot do that."
+DONE = "It is done."
 
 _LOANS = (
     "SELECT loan_id, title, renewals FROM loans JOIN copies USING (copy_id) JOIN titles USING (title_id) "
@@ -29,6 +29,11 @@ _IDS = {
     "return_copy": "loan_id",
     "pay_fine": "fine_id",
 }
+_OPEN = {
+    "loan_id": "SELECT 1 FROM loans WHERE loan_id = ? AND state = 'open'",
+    "fine_id": "SELECT 1 FROM fines WHERE fine_id = ? AND state = 'open'",
+}
+"""What can be renewed, returned or paid."""
 _KEPT = ("member_id", "loan_id", "title", "renewals", "fine_id", "state")
 _SEEN = {
     "card": re.compile(r"\bC\d+\b"),
@@ -39,7 +44,10 @@ _SEEN = {
 
 
 def request(database: Database, member: Row, random: np.random.Generator) -> Request | None:
-    """Renew or return a loan, pay a fine, or say what is owed; None where this member has nothing of the kind."""
+    """Renew a loan, which is taken back where that is not allowed, return one, or pay fines; None where there is none.
+
+    So every wish changes the database, and no fixed answer settles any.
+    """
     find = ToolCall("list_loans", {"member_id": member["member_id"]})
     kind = ("renew", "return", "pay")[int(random.choice(3, p=[0.5, 0.25, 0.25]))]
     if kind == "pay":
@@ -47,11 +55,11 @@ def request(database: Database, member: Row, random: np.random.Generator) -> Req
     loans = database.rows(_LOANS, member["member_id"])
     loan = loans[int(random.integers(len(loans)))]
     title, loan_id = loan["title"], loan["loan_id"]
+    taken_back = (find, ToolCall("return_copy", {"loan_id": loan_id}))
     if kind == "return":
-        calls = (find, ToolCall("return_copy", {"loan_id": loan_id}))
-        return Request("return", f"Return {title}.", calls, DONE)
+        return Request("return", f"Return {title}.", taken_back, DONE)
     if not rules.may_renew(database, member, loan, limit=RENEWAL_LIMIT):
-        return Request("renew refused", f"Renew {title}.", (find,), REFUSED, (REFUSALS,))
+        return Request("renew refused", f"Renew {title}.", taken_back, DONE)
     return Request("renew", f"Renew {title}.", (find, ToolCall("renew_loan", {"loan_id": loan_id})), DONE)
 
 
@@ -63,8 +71,8 @@ def shortened(result: object) -> object:
     return kept or "ok"
 
 
-def admissible(texts: Iterable[str]) -> tuple[str, ...]:
-    """Every call of the tiny tools with ids that were seen in these texts, and the two things to say."""
+def admissible(database: Database, texts: Iterable[str]) -> tuple[str, ...]:
+    """Every call of the tiny tools that would run, with ids that were seen in these texts, and what to say in the end."""
     seen: dict[str, list[str]] = {name: [] for name in _SEEN}
     for text, (name, pattern) in itertools.product(texts, _SEEN.items()):
         seen[name] += pattern.findall(text)
@@ -72,8 +80,9 @@ def admissible(texts: Iterable[str]) -> tuple[str, ...]:
         ToolCall(tool, {parameter: value}).write()
         for tool, parameter in _IDS.items()
         for value in dict.fromkeys(seen[parameter])
+        if parameter not in _OPEN or database.row(_OPEN[parameter], value)
     ]
-    return (*calls, DONE, REFUSED)
+    return (*calls, DONE)
 
 
 def _pay(database: Database, member: Row) -> Request | None:

@@ -12,15 +12,19 @@ from agentrl_envs.tools.desk import Desk
 from agentrl_envs.tools.tasks import job
 from agentrl_envs.tools.users import visitor
 
+_FINDS = ("find_member_by_card", "find_member_by_name")
+_ERROR = '{"error": '
+
 
 class LibraryDesk(Desk):
     """A world in the style of τ-bench (Yao et al. 2024): tools, rules, a visitor, and a database that tells the score.
 
-    The reward is 1 if, when the visitor leaves, the database is exactly what the gold calls make of it and every
-    required answer was given. `info["milestones"]` names the facts that the calls have established in the database, as
-    table and id, and at the end the two halves (`database`, `answers`); `info["feedback"]` says which rule a call broke;
-    `info["hidden"]` of the reset has the gold calls, the required answers and the visitor's part. Replay a task
-    with other seeds for pass^k.
+    The reward is 1 if, when the visitor leaves, the database is exactly what the gold calls make of it, every required
+    answer was given, and the visitor was found, by card or name, and nobody else (rule 1). No visitor is content with
+    a refusal alone: there is always something to do or to look up as well. `info["milestones"]` names the facts that
+    the calls have established in the database, as table and id, and at the end the two halves (`database`, `answers`);
+    `info["feedback"]` says which rule was broken; `info["hidden"]` of the reset has the gold calls, the required answers
+    and the visitor's part. Replay a task with other seeds for pass^k.
 
     `preset`: `full` has 29 tools, rules that the tools do not enforce and visitors with one to three wishes; `tiny`
     has six tools, one short wish, `info["admissible"]`, and leaves `tool_schemas` empty. `user`: a policy that plays
@@ -57,6 +61,7 @@ class LibraryDesk(Desk):
         self._done: dict[str, None] = {}  # what was said and called without error, in order
         self._said: list[str] = []  # messages
         self._reached: tuple[str, ...] = ()  # milestones
+        self._met: frozenset[str] = frozenset()  # ids of the members that were found
         self._user = visitor(self._job, self._voice, self.np_random)
         opening = self._user.open()
         self._texts = [opening]  # observations so far
@@ -67,7 +72,7 @@ class LibraryDesk(Desk):
         return super().act(action)
 
     def scored(self, scene: Scene) -> Scene:
-        self._texts.append(scene.observation)
+        self._texts += [line for line in scene.observation.splitlines() if not line.startswith(_ERROR)]
         return self._shown(super().scored(scene)).replace(feedback=" ".join(self._broken))
 
     def call(self, call: ToolCall) -> object:
@@ -77,6 +82,8 @@ class LibraryDesk(Desk):
         result = getattr(self, call.name)(**arguments)
         self._broken += filter(None, [broken])
         self._done[call.write()] = None
+        if call.name in _FINDS:
+            self._met |= {result["member_id"]}
         if self.database.changes > before:
             reached = [f"{table} {row[0]}" for table, row in self._job.goal if self.database.holds(table, row)]
             self._note(sorted(reached))
@@ -92,7 +99,10 @@ class LibraryDesk(Desk):
         answered = all(any(answer.casefold() in said for answer in group) for group in self._job.answers)
         same = self.database.changed_since(self._job.content) == self._job.goal
         self._note((*(("database",) if same else ()), *(("answers",) if answered else ())))
-        return {"goal": float(same and answered)}
+        alone = self._met == {self._job.member}
+        if not alone:
+            self._broken.append(f"The visitor was not found, or somebody else was too. {rules.FIRST_RULE}")
+        return {"goal": float(same and answered and alone)}
 
     def content(self) -> str:
         return repr((self._job.opening, [request.says for request in self._job.requests], self._job.content))
@@ -103,12 +113,12 @@ class LibraryDesk(Desk):
         return next((action for action in script if action not in self._done), script[-1])
 
     def state(self) -> object:
-        told = tuple(self._done), tuple(self._said), tuple(self._texts), self._reached, self._finished
+        told = tuple(self._done), tuple(self._said), tuple(self._texts), self._reached, self._met, self._finished
         kept = self.database.serialize(), frozenset(self.database.touched)
         return self._job, kept, told, self._user.state()
 
     def load(self, state: Any) -> None:
-        self._job, kept, (done, said, texts, self._reached, self._finished), user = state
+        self._job, kept, (done, said, texts, self._reached, self._met, self._finished), user = state
         self._done, self._said, self._texts = dict.fromkeys(done), list(said), list(texts)
         self.database.close()
         self.database = Database(*kept)
@@ -121,6 +131,6 @@ class LibraryDesk(Desk):
         self._reached = tuple(dict.fromkeys((*self._reached, *milestones)))
 
     def _shown(self, scene: Scene) -> Scene:
-        listed = tiny.admissible(self._texts) if self._preset == "tiny" else None
+        listed = tiny.admissible(self.database, self._texts) if self._preset == "tiny" else None
         anchor = f"{sorted(self._done)} {scene.observation}" if self._anchor_is_state else None
         return scene.replace(milestones=self._reached, admissible=listed, anchor=anchor)

@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+import agentrl
 from agentrl_envs.webshop.generate import Listing
 from agentrl_envs.webshop.products import Product, product_of
 
+MOST_GOALS = 1_000_000  # of one request: a few options of many values multiply without end
 _KEPT = 4096  # unpacked products kept for the next visitor
 
 Column: TypeAlias = NDArray[Any]  # one of the kinds below
@@ -128,12 +130,18 @@ class Builder:
         put["title_hash"].append(content_hash(product.title.lower()))
         combinations = 1
         for values in product.options.values():
-            combinations *= len(values)
+            combinations = min(combinations * len(values), MOST_GOALS + 1)
         for number, request in enumerate(product.requests):
             put["request_product"].append(self._count)
             put["request_number"].append(number)
             put["request_human"].append(request.options is not None)
-            put["request_goals"].append(combinations if request.options is None else 1)
+            goals = combinations if request.options is None else 1
+            if goals > MOST_GOALS:
+                raise agentrl.DataError(
+                    f"product {product.asin!r} has more than {MOST_GOALS:,} combinations of options, each of them a goal; "
+                    "leave some of its options out"
+                )
+            put["request_goals"].append(goals)
             put["request_hash"].append(content_hash(request.text.lower()))
             put["wanted"].extend(_code(self._wanted, word) for word in request.attributes)
             put["wanted_end"].append(self._total("wanted_end", len(request.attributes)))

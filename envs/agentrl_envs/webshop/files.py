@@ -52,5 +52,5 @@ def entries(path: Path) -> Iterator[tuple[str, Any]]:
                 yield from ijson.kvitems(file, "", use_float=True)
             else:
                 raise ijson.JSONError("it begins with neither [ nor {")
-        except (ijson.JSONError, UnicodeDecodeError) as error:
+        except (ijson.JSONError, ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
             raise agentrl.DataError(f"{path} is no complete JSON array or object of products: {error}") from None

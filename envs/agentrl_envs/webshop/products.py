@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NamedTuple, TypeAlias
 
@@ -81,8 +82,9 @@ def _prices(tag: str | None) -> tuple[float, ...]:
     >>> _prices("$1,299.00"), _prices("$10.99$19.99"), _prices("")
     ((1299.0,), (10.99, 19.99), (100.0,))
     """
-    numbers = [_NOT_A_PRICE.sub("", part) for part in (tag or "").split("$")[1:]]
-    return tuple(float(number) for number in numbers[:2] if number.count(".") <= 1 and number.strip(".")) or (100.0,)
+    texts = [_NOT_A_PRICE.sub("", part) for part in (tag or "").split("$")[1:]]
+    prices = [float(text) for text in texts[:2] if text.count(".") <= 1 and text.strip(".")]
+    return tuple(filter(math.isfinite, prices)) or (100.0,)
 
 
 def _options(customisation: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:

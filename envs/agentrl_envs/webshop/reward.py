@@ -21,6 +21,7 @@ except ImportError as error:  # optional: the extra `webshop`
 
 _ALIKE = 85.5  # the original rounds to whole numbers, half to even, and asks for more than 85
 _NOT_WORD = re.compile(r"\W")
+_LONGEST_COMPARED = 1000  # characters; comparing takes as long as the two lengths multiplied
 _LATIN_1 = dict.fromkeys(range(128, 256))  # characters that the original's fuzzy matching drops
 
 
@@ -125,7 +126,7 @@ def _alike(one: str, other: str) -> bool:
 @functools.lru_cache(maxsize=65536)
 def _words(text: Wanted) -> str:
     """Lower-cased words; a pair is compared as its written form, so the option's name joins in."""
-    return _NOT_WORD.sub(" ", str(text).translate(_LATIN_1)).lower().strip()
+    return _NOT_WORD.sub(" ", str(text)[:_LONGEST_COMPARED].translate(_LATIN_1)).lower().strip()
 
 
 def _has(product: Product, attribute: str) -> bool:

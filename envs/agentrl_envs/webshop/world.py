@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,6 @@ from agentrl_envs.webshop.products import Product
 from agentrl_envs.webshop.reward import Grade, grade, shortcomings
 from agentrl_envs.webshop.shop import Stock, open_goals, open_shop
 
-_ACTION = re.compile(r"(.+)\[(.+)\]")
 _SUBS = {name.lower() for name in pages.SUB_PAGES}
 _NOTHING = {"attributes": 0.0, "options": 0.0, "price": 0.0}
 _PHASES = {"results": "results", "item": "product", "sub": "product", "done": "bought"}
@@ -167,10 +165,10 @@ class WebShop(agentrl.TextWorld):
 
     def _move(self, action: str) -> str:
         """Search or click; or say why not."""
-        match = _ACTION.fullmatch(action)
-        if match is None:
+        start = action.rfind("[", 1, -2)  # no regular expression: it would look for the end from every bracket
+        if start < 0 or not action.endswith("]") or "\n" in action:
             return "an action is search[words] or click[text]"
-        name, argument = match[1], match[2].lower()
+        name, argument = action[:start], action[start + 1 : -1].lower()
         if name == "search":
             return self._search(argument)
         if name != "click":

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import agentrl
 from agentrl import Reading, ToolAction
 from agentrl_plugins.dialects import tool_text
 
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _MARKS = (*tool_text.THOUGHTS, "```")
 
 
@@ -44,5 +41,15 @@ class JsonCall:
         said, cut = tool_text.spoken(text)
         if cut:
             return Reading("", cut)
-        fenced = _FENCE.match(said)
-        return tool_text.reading(fenced.group(1) if fenced else said)
+        return tool_text.reading(_unfenced(said))
+
+
+def _unfenced(text: str) -> str:
+    """What stands inside one code fence around everything; other text as it is.
+
+    No regular expression: it would look for the end of the fence once for every blank line at its beginning.
+    """
+    inside = text.removeprefix("```").removeprefix("json")
+    body = inside.lstrip()
+    opened = text.startswith("```") and "\n" in inside[: len(inside) - len(body)]
+    return body.removesuffix("```") if opened and body.endswith("```") else text

@@ -58,7 +58,7 @@ class LlamaJson:
 
 def _joined(body: str) -> str:
     """Objects with semicolons between them as one JSON list; anything else as it is."""
-    decoder, parts, at = json.JSONDecoder(), [], 0
+    decoder, parts, at = json.JSONDecoder(parse_int=str, parse_float=str), [], 0  # its numbers are of no use
     while at < len(body) and body[at] == "{":
         try:
             _, end = decoder.raw_decode(body, at)
