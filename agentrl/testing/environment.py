@@ -165,7 +165,7 @@ class _Kit(Stepped):
 
     def flags_and_info_are_taken_as_they_are(self) -> str:
         env, said = self._make(), False
-        for observation, _, terminated, truncated, info in self._play(env, min(500, self._actions)):
+        for observation, _, terminated, truncated, info in self._play(env, min(200, self._actions)):
             invalid = info.get("invalid") or ""
             require(
                 isinstance(invalid, str),

@@ -48,7 +48,8 @@ class Words:
 class Speaking:
     """A speaker's session, its own turns and its last completion.
 
-    What a policy, context or dialect gives instead of what it should is a mistake of the plugin: PluginError.
+    What a policy gives instead of a completion ends the trajectory. What a context or dialect gives instead of what it
+    should is a mistake of the plugin, whatever is played: PluginError.
     """
 
     def __init__(
