@@ -71,6 +71,7 @@ from .parts.playing import Speakers as Speakers
 from .parts.playing import Start as Start
 from .parts.playing import Voice as Voice
 from .parts.registry import Spec as Spec
+from .parts.settings import OnlyWith as OnlyWith
 from .parts.weights import Folder as Folder
 from .parts.weights import Model as Model
 from .parts.weights import Question as Question

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from agentrl.data.types import Advantages, Batch, Draw, Group, Metrics
-from agentrl.parts.live import LiveStage, accepted
+from agentrl.data.types import Advantages, Batch, Metrics
+from agentrl.parts.live import LiveStage
 from agentrl.worlds.buffer import Buffer
 
 
@@ -17,16 +17,14 @@ class Record(Protocol):
 
 async def learn(stage: LiveStage, buffer: Buffer, record: Record) -> None:
     """Every update of a stage, from the buffer's first to its last."""
-
-    async def collect(draw: Draw) -> list[Group]:
-        return await stage.collector.collect(draw, stage.speakers)
-
     async with buffer:
-        async for batch in buffer.batches(stage.sampler, collect):  # whole groups, at most `staleness` updates ahead
+        async for batch in buffer.batches(
+            stage.sampler, stage.collect
+        ):  # whole groups, at most `staleness` updates ahead
             await stage.annotate(batch)  # judges, critics, teachers → columns
             advantages = stage.shape(batch, stage.credit(batch))
-            metrics = await stage.trainer.update(batch, advantages)
-            weights = await stage.model.publish(batch.update + 1, via=accepted(stage.policies))
+            metrics = await stage.train(batch, advantages)
+            weights = await stage.publish(batch.update + 1)
             await stage.refresh(weights)  # returns when they have arrived and a probe agrees
             stage.observe(batch)  # sampler, collector, player, context, judges, credit: fixed order
             await record.commit(batch, advantages, metrics)

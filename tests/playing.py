@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
+import pytest
 
-from agentrl import Draw, Group, Spec, Task, Trajectory, default_host, seed_of
+from agentrl import Draw, Group, Play, Spec, Task, Trajectory, default_host, seed_of
 from agentrl.parts.run_file import PlayerSettings
 from agentrl.worlds.player import EpisodePlayer
 from agentrl.worlds.stepping import Clock
@@ -68,3 +70,23 @@ def play(
         tasks = [Task("train", index, seed=index) for index in range(tasks)]
     groups = asyncio.run(collected(played_on, policy, tasks, group_size=group_size, seed=seed))
     return [trajectory for group in groups for trajectory in group.trajectories]
+
+
+def cancelled(make: Callable[[], EpisodePlayer], policy: Any, count: int) -> None:
+    """Cancel plays that are under way, and close their player; no thread of a world is left."""
+    before = set(threading.enumerate())
+
+    async def begin_and_cancel() -> None:
+        on = make()
+        wanted = [Play(Task("train", 0), "0", n, n) for n in range(count)]
+        plays = asyncio.ensure_future(on.play({"agent": policy}, wanted))
+        await asyncio.sleep(0.2)
+        plays.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await plays
+        on.close()
+
+    asyncio.run(begin_and_cancel())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("world-")]

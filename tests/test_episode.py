@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 import worlds
-from playing import Worlds, part, play, player
+from playing import Worlds, cancelled, part, play, player
 from test_player import EXPERT, Says
 
 from agentrl import (
@@ -458,7 +457,7 @@ def test_a_voice_that_does_not_answer_in_time_says_so() -> None:
     assert "the policy did not answer within 0.1 s" in found.error
 
 
-@pytest.mark.parametrize("error", [PolicyFault("down"), StopIteration(), asyncio.CancelledError()])
+@pytest.mark.parametrize("error", [PolicyFault("down"), StopIteration(), asyncio.CancelledError(), SystemExit(3)])
 def test_a_policy_that_fails_a_voice_is_an_outcome_of_every_play_that_asked(error: BaseException) -> None:
     class Broken(Says):
         async def act(self, dialogue: Dialogue) -> Completion:
@@ -475,14 +474,15 @@ def test_a_policy_that_gives_a_voice_no_completion_is_named() -> None:
         async def act(self, dialogue: Dialogue) -> Any:
             return "yes"
 
-    with pytest.raises(PluginError, match="Wrong.act gave 'yes'; a policy gives an agentrl.Completion"):
-        asyncio.run(_play(Wrong(), asking))
+    (found, _) = asyncio.run(_play(Wrong(), asking))
+    assert found.outcome is Outcome.ENV_ERROR
+    assert found.error == "PolicyFault: Wrong.act gave 'yes'; a policy gives an agentrl.Completion"
 
 
 def test_a_play_that_is_cancelled_while_its_world_asks_leaves_nothing_behind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    closed, before = list[int](), set(threading.enumerate())
+    closed = list[int]()
 
     class Never(Says):
         async def act(self, dialogue: Dialogue) -> Completion:
@@ -495,22 +495,13 @@ def test_a_play_that_is_cancelled_while_its_world_asks_leaves_nothing_behind(
             world.close = lambda: closed.append(1)
             return world
 
-    async def cancelled() -> None:
-        on = EpisodePlayer(Made(Never()), part("context", "full"), part("dialect", "plain"), PlayerSettings())
-        plays = asyncio.ensure_future(on.play({"agent": EXPERT}, [Play(TASK, "0", n, n) for n in range(4)]))
-        await asyncio.sleep(0.2)
-        plays.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await plays
-        on.close()
+    def make() -> EpisodePlayer:
+        return EpisodePlayer(Made(Never()), part("context", "full"), part("dialect", "plain"), PlayerSettings())
 
-    asyncio.run(cancelled())
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+    cancelled(make, EXPERT, 4)
     gc.collect()
     assert "never retrieved" not in caplog.text
     assert len(closed) == 4
-    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("world-")]
 
 
 def test_a_voice_on_the_loops_own_thread_is_refused_instead_of_waiting_for_itself() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import worlds
 from differences import first_difference
 from playing import part, player
 
+import agentrl
 from agentrl import COLUMNS, DataError, Outcome, PluginError, Speakers, Task, Trajectory, read_trajectories
 from agentrl import Play as Request
 from agentrl.data.jsontext import to_json
@@ -416,3 +418,111 @@ def test_too_few_or_equal_values_give_honest_limits() -> None:
 def test_lists_that_disagree_are_refused(call: Any, says: str) -> None:
     with pytest.raises(DataError, match=says):
         call()
+
+
+# ----------------------------------------------------------------------------------------- what would flatter is said
+
+
+def test_bounds_count_the_plays_that_failed_as_lost_and_as_won() -> None:
+    result = Evaluation(plays(True, True, True, False).plays, {"env_error": 3, "time_limit": 1})
+    assert result.bounds == (3 / 8, 7 / 8)
+    assert result.summary() == {**result.success.summary(), "failures": 4, "all_lost": 3 / 8, "all_won": 7 / 8}
+    repeated = Evaluation(plays(True, False).plays + plays(True, True).plays, {"env_error": 1})
+    assert repeated.bounds[0] < repeated.success.value < repeated.bounds[1]
+    assert Evaluation((), {"env_error": 2}).bounds == (0.0, 1.0)
+    assert all(map(math.isnan, Evaluation(()).bounds))
+
+
+def test_a_share_of_failures_is_warned_of_and_a_few_are_not() -> None:
+    few = Evaluation(plays(*[True] * 39).plays, {"env_error": 1})
+    many = Evaluation(plays(*[True] * 30).plays, {"env_error": 7, "time_limit": 3})
+    assert few.notes() == {}
+    assert many.notes()["failures"] == (
+        "10 of 40 plays failed by machinery (7 env_error, 3 time_limit) and are not counted; with them success lies "
+        "between 75.0% and 100.0%"
+    )
+
+
+def test_the_first_reason_of_a_failure_is_in_its_warning() -> None:
+    worlds.Faulty.left = 6
+    result = play(lambda: worlds.Faulty("raise"), retries=0)
+    assert result.notes()["failures"] == (
+        "no play was counted: all 6 failed by machinery (6 env_error); the first: RuntimeError: the world broke"
+    )
+
+
+def test_equal_keys_are_explained() -> None:
+    result = Evaluation(plays(True, False, True).plays + plays(True, False).plays)
+    assert result.notes()["keys"].startswith("5 plays have 3 different task keys ('task 0' 2 times), and plays with")
+    assert plays(True, False).notes() == {}
+
+
+class Silent(worlds.Counting):
+    """Pays at the end, and says nothing of success."""
+
+    def step(self, action: str) -> Any:
+        *shown, info = super().step(action)
+        del info["success"]
+        return (*shown, info)
+
+
+def test_a_reward_at_the_end_is_no_success_unless_somebody_says_so() -> None:
+    result = play(Silent)
+    assert {one.success for one in result.plays} == {None}
+    assert math.isnan(result.success.value)
+    assert (result.success.n, result.mean_return.value) == (6, 1.0)
+    assert "[player] success_above" in result.notes()["success"]
+    with pytest.raises(DataError, match="nothing says what success is"):
+        compare(result, result)
+    speakers: Speakers = {"agent": part("policy", "expert")}
+    for above, won in ((0.0, 1.0), (1.0, 0.0)):
+        on = player(Silent, success_above=above)
+        told = asyncio.run(evaluate(on, speakers, [Task("train", index) for index in range(6)], seed=0))
+        assert told.success.value == won
+        assert told.notes() == {}
+
+
+def test_a_setting_of_success_changes_nothing_where_the_world_says_it() -> None:
+    speakers: Speakers = {"agent": part("policy", "random")}
+    tasks = [Task("train", index) for index in range(6)]
+    on = player(lambda: worlds.Counting(length=50, cap=4), success_above=-1.0)
+    assert asyncio.run(evaluate(on, speakers, tasks, seed=0)).success.value == 0.0
+
+
+def test_a_world_that_says_success_only_where_there_is_some_has_failed_elsewhere() -> None:
+    said = Evaluation((_play("a", True), dataclasses.replace(_play("b", False), success=None)))
+    assert said.success == wilson(1, 2)
+
+
+def test_the_best_update_is_not_one_whose_plays_failed(run: Run) -> None:
+    keep_evaluation(run, 2, DURING, plays(True, True, True, False), COLUMNS)
+    failed = Evaluation(plays(True).plays, {"env_error": 3})
+    keep_evaluation(run, 4, DURING, failed, COLUMNS)
+    keep_evaluation(run, 6, DURING, Evaluation((), {"env_error": 4}), COLUMNS)
+    assert best_update(run, 9) == 1
+
+
+def test_the_best_update_has_the_highest_return_where_nothing_says_success(run: Run) -> None:
+    for update, paid in ((2, 0.5), (4, 0.75), (6, 0.25)):
+        keep_evaluation(run, update, DURING, Evaluation((Play("a", None, paid, 3, "terminated"),)), COLUMNS)
+    assert best_update(run, 9) == 3
+
+
+def test_a_run_in_a_world_that_says_no_success_reports_none(tmp_path: Path) -> None:
+    tables = {
+        "name": "silent", "runs": str(tmp_path), "model": "table", "policy": "tabular", "trainer": "tabular",
+        "sampler": {"tasks": 2}, "stages": [{"name": "rl", "updates": 2}],
+        "evaluation": {"split": "valid", "tasks": 4, "every": 1, "during_split": "train", "during_tasks": 4},
+    }  # fmt: skip
+    parts = {"environment": lambda: Silent()}  # noqa: PLW0108  # its parameters are no settings
+    result = agentrl.train(tables, parts=parts)
+    after: Any = json.loads((result.folder / "summary.json").read_text())["after"]
+    assert (after["success"], after["low"], after["tasks"]) == (None, None, 4)
+    assert after["return"] is not None
+    lines = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+    assert all("success" not in line and "during/success" not in line and "return" in line for line in lines)
+    assert "this world does not say what success is" in (result.folder / "run.log").read_text()
+    assert {t.success for t in Run.open(result.folder).commits()[0].trajectories()} == {None}
+    judged = agentrl.train(tables | {"player": {"success_above": 0.0}}, parts=parts)
+    assert judged.summary["after"]["success"] is not None  # type: ignore[index]
+    assert {t.success for t in Run.open(judged.folder).commits()[0].trajectories()} <= {True, False}

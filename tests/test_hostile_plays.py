@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 import worlds
-from playing import play, player
+from playing import cancelled, play, player
 from test_player import EXPERT, Says
 
 from agentrl import (
@@ -157,7 +157,7 @@ def test_worlds_that_are_given_up_are_closed_and_their_threads_end() -> None:
 
 @pytest.mark.parametrize("blocks", [False, True], ids=["inline", "threaded"])
 def test_a_play_that_is_cancelled_leaves_neither_a_world_nor_a_thread(blocks: bool) -> None:
-    closed, before = list[int](), set(threading.enumerate())
+    closed = list[int]()
 
     class Closes(worlds.Counting):
         def close(self) -> None:
@@ -170,21 +170,9 @@ def test_a_play_that_is_cancelled_leaves_neither_a_world_nor_a_thread(blocks: bo
 
     policy = Hangs()
 
-    async def cancelled() -> None:
-        on = player(Closes, threaded=blocks)
-        plays = asyncio.ensure_future(on.play({"agent": policy}, [Play(Task("train", 0), "0", n, n) for n in range(5)]))
-        await asyncio.sleep(0.1)
-        plays.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await plays
-        on.close()
-
-    asyncio.run(cancelled())
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+    cancelled(lambda: player(Closes, threaded=blocks), policy, 5)
     assert len(closed) == 5
     assert sorted(policy.forgotten) == [f"0.{n}-0" for n in range(5)]
-    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("world-")]
 
 
 def test_a_world_that_cannot_be_made_at_once_is_made_again() -> None:

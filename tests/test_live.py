@@ -15,12 +15,14 @@ from agentrl import (
     Batch,
     Completion,
     Credited,
+    DataError,
     Group,
     Outcome,
     PluginError,
     Task,
     Trajectory,
     Turn,
+    training_rows,
 )
 from agentrl.parts.live import LiveStage, checked_advantages
 
@@ -126,15 +128,6 @@ def test_columns_that_do_not_fit_the_turns_are_refused_naming_the_credit(values:
         stage(credit, names={"credit": "credit 'mine'"}).credit(batch(trajectory("agent")))
 
 
-def test_a_judge_that_cannot_be_awaited_is_named() -> None:
-    class Judge:
-        def annotate(self, trajectories: Sequence[Trajectory]) -> None: ...
-
-    live = stage(judges=[Judge()], names={"judges.0": "judge 'hasty'"})
-    with pytest.raises(PluginError, match="judge 'hasty': annotate gave None at once; write `async def annotate`"):
-        asyncio.run(live.annotate(batch(trajectory("agent"))))
-
-
 def test_an_update_without_groups_says_who_gave_none() -> None:
     with pytest.raises(AgentRLError, match="The collector gave no groups"):
         asyncio.run(stage().annotate(Batch(3, ())))
@@ -167,7 +160,10 @@ def test_shapers_rewrite_one_after_the_other() -> None:
         ([], "gave 0 entries for 1 trajectories"),
         ([1.0], "gave 1.0 for trajectory 0.0-0"),
         ([[1.0, 2.0]], "gave 2 advantages for the 1 turns of trajectory 0.0-0"),
-        (["x"], "gave 'x' for turn 0 of trajectory 0.0-0"),
+        (["x"], "gave 'x' for trajectory 0.0-0"),
+        ([["x"]], "gave 'x' for turn 0 of trajectory 0.0-0"),
+        ([["1.0"]], "gave '1.0' for turn 0 of trajectory 0.0-0"),
+        ([np.array(1.0)], "gave array\\(1.\\) for trajectory 0.0-0"),
         ([[None]], "gave None for turn 0"),
         ([[float("nan")]], "gave nan for turn 0 .*all finite"),
         ([[[1.0, 2.0, 3.0]]], r"gave \[1.0, 2.0, 3.0\] for turn 0"),
@@ -176,3 +172,17 @@ def test_shapers_rewrite_one_after_the_other() -> None:
 def test_what_is_no_advantages_is_refused_naming_who_gave_it(result: Any, words: str) -> None:
     with pytest.raises(PluginError, match=f"credit 'mine' {words}"):
         checked_advantages(result, [trajectory("agent")], "credit 'mine'")
+
+
+def test_what_is_taken_from_a_credit_is_what_a_trainer_takes() -> None:
+    """An array of one number stands for one token, whoever looks at it; a number, for all tokens of its turn."""
+    two = trajectory("agent", "agent")  # of one token, and of two
+    (advantage,) = checked_advantages([[np.array([3]), 5]], [two], "credit 'mine'")
+    assert [np.asarray(value).tolist() for value in advantage] == [[3.0], [5.0, 5.0]]
+    (whole,) = checked_advantages([(True, 2)], [two], "credit 'mine'")
+    assert (type(whole), np.asarray(whole).tolist()) == (np.ndarray, [1.0, 2.0])
+    for wrong in ([1.0, np.array([1.0])], np.array([[1.0], [1.0]])):
+        with pytest.raises(PluginError, match="credit 'mine' gave .* for turn 1 of .*one for each of its 2 tokens"):
+            checked_advantages([wrong], [two], "credit 'mine'")
+        with pytest.raises(DataError, match="for turn 1 of .*one for each of its 2 tokens"):
+            training_rows([two], [wrong])

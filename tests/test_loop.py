@@ -153,8 +153,6 @@ CHECKS: list[Callable[[Seen, Path], None]] = [
     displays_are_told,
 ]  # fmt: skip
 STATEMENTS = {
-    "async def collect": "updates_are_on_disk",
-    "return await stage.collector.collect": "updates_are_on_disk",
     "async with buffer": "updates_are_on_disk",
     "async for batch": "updates_are_on_disk",
     "await stage.annotate": "judges_write_before_credit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -399,23 +400,25 @@ def test_a_mistake_cancels_what_is_played_beside_it_and_closes_its_world() -> No
     assert len(closed) == 4
 
 
-@pytest.mark.parametrize("answer", [None, "words", 3])
-def test_a_policy_that_gives_no_completion_is_a_mistake_of_the_plugin(answer: object) -> None:
+@pytest.mark.parametrize("answer", [None, "words", 3, Completion(3)])  # type: ignore[arg-type]
+def test_a_policy_that_gives_no_completion_ends_the_trajectory_and_is_named(answer: object) -> None:
     class Wrong(Says):
         async def act(self, dialogue: Dialogue) -> Any:
             return answer
 
-    with pytest.raises(PluginError, match="Wrong.act gave .*; a policy gives an agentrl.Completion"):
-        play(player(worlds.Counting), Wrong())
+    (found,) = play(player(worlds.Counting, retries=0), Wrong())
+    assert found.outcome is Outcome.POLICY_ERROR
+    assert re.search("Wrong.act gave .*; a policy gives an agentrl.Completion", found.error)
 
 
-def test_a_demonstrator_that_gives_no_text_is_a_mistake_of_the_plugin() -> None:
+def test_a_demonstrator_that_gives_no_text_ends_the_trajectory_and_is_named() -> None:
     class Wrong:
         def act(self, world: Any, info: Any, seed: int) -> Any:
             return 3
 
-    with pytest.raises(PluginError, match="Wrong.act gave 3; a demonstrator gives the action's text"):
-        play(player(worlds.Counting), Wrong())
+    (found,) = play(player(worlds.Counting, retries=0), Wrong())
+    assert found.outcome is Outcome.POLICY_ERROR
+    assert found.error == "Wrong.act gave 3; a demonstrator gives the action's text"
 
 
 def test_something_that_is_no_world_is_refused() -> None:
@@ -521,7 +524,7 @@ def test_a_dialect_that_reads_no_reading_is_a_mistake_of_the_plugin() -> None:
         def read(self, text: str) -> str:
             return text
 
-    with pytest.raises(PluginError, match="Wrong.read gave '1'; a dialect gives an agentrl.Reading"):
+    with pytest.raises(PluginError, match="the dialect Wrong: read gave '1'; it gives an agentrl.Reading"):
         play(player(worlds.Counting, dialect=Wrong()), EXPERT)
 
 

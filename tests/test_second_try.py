@@ -29,6 +29,7 @@ class Ledge(agentrl.TextWorld):
     """Five steps up; one stone of `stones` slips, another in each task, and only one grip of ten holds after that."""
 
     splits = {"train": 10_000}
+    success_above = 0.0
     length, ways = 5, 10
 
     def __init__(self, *, stones: int = 30) -> None:

@@ -168,6 +168,7 @@ class Errand(agentrl.TextWorld):
     """A word is heard on the way out, and asked for at the end of a long way."""
 
     splits = {"train": 100}
+    success_above = 0.0
 
     def begin(self, task: Task) -> Scene:
         self.word = f"word{task.index}"
@@ -220,6 +221,8 @@ class Hearsay(agentrl.TextWorld):
 
     With `taught`, half of the tasks begin with a note of it instead, as if it had been written down.
     """
+
+    success_above = 0.0
 
     splits = {"train": 4096}
 

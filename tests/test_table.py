@@ -432,7 +432,7 @@ def test_advantages_that_are_none_are_refused_by_table_and_rows(tmp_path, given)
 def test_a_wrong_number_of_advantages_is_refused(tmp_path):
     with pytest.raises(DataError, match="1 trajectories but 2 advantages"):
         write_trajectories(tmp_path / "a", [one_trajectory(turn())], [np.zeros(1), np.zeros(1)])
-    with pytest.raises(DataError, match="1 turns but 2 advantages"):
+    with pytest.raises(DataError, match="2 advantages for the 1 turns"):
         write_trajectories(tmp_path / "b", [one_trajectory(turn())], [np.zeros(2)])
 
 

@@ -22,6 +22,7 @@ class Counting(TextWorld):
 
     splits = {"train": 5}
     max_turns = 6
+    success_above = 0.0
     presets = {"small": {"step": 1, "limit": 3}, "large": {"step": 10, "limit": 30}}
 
     def __init__(self) -> None:
@@ -79,7 +80,23 @@ def test_a_reward_without_parts_has_the_name_that_the_world_gives() -> None:
     world.reset()
     _, reward, terminated, _, info = world.step("x")
     assert (reward, type(reward), terminated, info["rewards"]) == (1.0, float, False, {"money": 1.0})
-    assert info["success"] is False
+    assert "success" not in info
+
+
+def test_a_reward_is_a_success_only_where_the_world_says_above_what() -> None:
+    class Paying(TextWorld):
+        def begin(self, task: agentrl.Task) -> str:
+            return "begin"
+
+        def act(self, action: str) -> Scene:
+            return Scene("paid", 1.0, done=True)
+
+    for above, said in ((None, None), (0.0, True), (1.0, False)):
+        world = Paying()
+        world.success_above = above
+        world.reset()
+        assert world.step("x")[4].get("success") is said
+        assert world.step("x")[4].get("success") is said  # after the end too
 
 
 def test_turns_run_out_and_then_nothing_happens() -> None:

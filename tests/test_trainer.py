@@ -565,6 +565,19 @@ def test_a_loss_gets_the_columns_it_needs_and_the_log_probs_of_a_teachers_ids(mo
         trainer_of(model, Weighted()).train(trajectories[:2], random_advantages(given[:2]))
 
 
+def test_a_judge_that_had_nothing_to_write_is_told_from_one_that_is_missing(model, trajectories):
+    some, loss = trajectories[:2], Weighted()
+    batch = Batch(0, (Group("0", 0, tuple(some)),), judged={"judge 'mine'": "wrote judged"})
+    with pytest.raises(DataError, match=r"no turn carries it; add the judge.*\(judge 'mine' wrote judged\)"):
+        asyncio.run(trainer_of(model, loss).update(batch, random_advantages(some)))
+    with pytest.raises(DataError, match=r"\(the stage has no judge\)"):
+        asyncio.run(trainer_of(model, loss).update(Batch(0, batch.groups), random_advantages(some)))
+    for did in ("wrote nothing", "failed"):
+        batch.judged["judge 'mine'"] = did
+        asyncio.run(trainer_of(model, loss, learning_rate=1e-9).update(batch, random_advantages(some)))
+        assert loss.seen.columns["value"].unique().tolist() == [0.0]
+
+
 def test_where_only_some_turns_carry_a_column_its_fill_stands_for_the_others(model, trajectories, tmp_path):
     """A teacher may have nothing to say to a whole row, or to a whole update."""
     loss = Weighted()

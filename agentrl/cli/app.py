@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import sys
 from collections.abc import Mapping
@@ -136,7 +137,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
             for s in settings.values()
         }
         page = {"kind": kind, "name": name, "doc": words, "settings": rows, "source": place}
-        click.echo(json.dumps(page, indent=2, default=repr))
+        _say_json(page)
         return
     click.echo(f"{kind} {name}\n\n{words}\n\nsettings:")
     for setting in settings.values():
@@ -201,9 +202,13 @@ def train(
             click.echo("\nstopped while setting up; nothing was begun", err=True)
         sys.exit(130)
     if as_json:
-        click.echo(json.dumps({"folder": str(result.folder), **result.summary}, indent=2))
+        _say_json({"folder": str(result.folder), **result.summary})
     else:
         _say_summary(result.folder, result.summary)
+    after: Any = result.summary.get("after")
+    if after is not None and not after["tasks"]:
+        click.echo("agentrl: the model was trained, and no play of its evaluation was counted", err=True)
+        sys.exit(1)
 
 
 @main.command("eval")
@@ -217,12 +222,14 @@ def evaluate(target: str, overrides: tuple[str, ...], model: str | None, as_json
 
     result = evaluate_run(target, overrides, model=model)
     if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2))
-        return
-    click.echo(f"success  {_interval(result.summary())}")
-    click.echo(
-        f"return   {result.mean_return.value:.3f}   turns {result.mean_turns.value:.1f}   failed {result.failures}"
-    )
+        _say_json(result.to_json())
+    else:
+        means = (_shown(result.mean_return.value, ".3f"), _shown(result.mean_turns.value, ".1f"))
+        click.echo(f"success  {_interval(result.summary())}")
+        click.echo(f"return   {means[0]}   turns {means[1]}   failed {result.failures}")
+    for note in result.notes().values():
+        click.echo(f"note: {note}", err=True)
+    sys.exit(0 if result.plays else 1)
 
 
 @main.command("check")
@@ -257,13 +264,20 @@ def check_part(
             host.check(spec)
         report = run_kit(spec, host, tries=tries)
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
+        _say_json(report.to_json())
     else:
         count = Counter(result.verdict for result in report.results)
         counts = f"{count['passed']} checks passed, {count['failed']} failed, {count['skipped']} skipped"
         owner = "" if kind == "plugin" else f" of plugin {host.plugin_of(spec)}"
         click.echo(f"\n{kind} {name}{owner}: {counts}")
     sys.exit(0 if report.passed else 1)
+
+
+def _say_json(value: object) -> None:
+    """Standard JSON: what is not a number is null."""
+    from agentrl.data.jsontext import to_json  # here, so that listing stays light
+
+    click.echo(to_json(value, indent=2))
 
 
 def _say_plan(config: Any, as_json: bool) -> None:
@@ -277,7 +291,7 @@ def _say_plan(config: Any, as_json: bool) -> None:
         ],
     }
     if as_json:
-        click.echo(json.dumps(plan, indent=2))
+        _say_json(plan)
         return
     click.echo(f"{config.name}, seed {config.seed}: everything fits")
     for stage in plan["stages"]:
@@ -293,6 +307,9 @@ def _say_summary(folder: Path, summary: Mapping[str, Any]) -> None:
             click.echo(f"{name:<16}{_interval(summary[name])}")
     for longer in summary.get("lengthened", ()):
         click.echo(f"lengthened after update {longer['after_updates']}: {'; '.join(longer['notes'])}")
+    for name in ("before", "after"):
+        for note in summary.get(f"notes_{name}", ()):
+            click.echo(f"note: {name}: {note}", err=True)
     click.echo(f"\n{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mib']:.0f} MiB")
     if (folder / "curve.png").exists():
         click.echo(f"curve     {folder / 'curve.png'}")
@@ -301,7 +318,13 @@ def _say_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:
-    return f"{numbers['success']:>9.1%}   {numbers['low']:>6.1%} … {numbers['high']:<6.1%}   {numbers['tasks']:>5}"
+    success, low, high = (_shown(numbers[name], ".1%") for name in ("success", "low", "high"))
+    return f"{success:>9}   {low:>6} … {high:<6}   {numbers['tasks']:>5}"
+
+
+def _shown(number: float, form: str) -> str:
+    """A number, or a dash where nothing is known."""
+    return "–" if math.isnan(number) else format(number, form)
 
 
 def _host() -> Any:

@@ -96,7 +96,8 @@ COLUMNS: Mapping[str, Column] = {
 
 
 def check_columns(trajectories: Iterable[Trajectory], columns: Mapping[str, Column], writer: str) -> None:
-    """Raise PluginError, naming `writer`, for a column that nobody declared or that is of another kind."""
+    """Raise PluginError, naming `writer`, for a column that nobody declared or that is per something else."""
+    trajectories = list(trajectories)
     seen = {(name, "turn") for t in trajectories for turn in t.turns[t.inherited :] for name in turn.columns}
     seen |= {(name, "trajectory") for trajectory in trajectories for name in trajectory.columns}
     for name, place in sorted(seen):
@@ -109,6 +110,24 @@ def check_columns(trajectories: Iterable[Trajectory], columns: Mapping[str, Colu
             raise PluginError(
                 f"{writer} wrote the column {name!r} into a {place}; it is declared per {columns[name].per}"
             )
+
+
+def check_values(trajectories: Iterable[Trajectory], columns: Mapping[str, Column], writer: str) -> None:
+    """Raise DataError, naming `writer`, for a value that does not fit its column."""
+    try:
+        for trajectory in trajectories:
+            _check_values(columns, trajectory.columns, 0, f"trajectory {trajectory.id}")
+            for index, turn in enumerate(trajectory.turns):
+                if turn.columns:
+                    _check_values(columns, turn.columns, len(turn.completion.ids), f"turn {index} of {trajectory.id}")
+    except DataError as error:
+        raise DataError(f"{writer}: {error}") from None
+
+
+def _check_values(columns: Mapping[str, Column], values: Mapping[str, object], tokens: int, where: str) -> None:
+    for name, value in values.items():
+        if value is not None and name in columns:
+            columns[name].checked(value, tokens, where)
 
 
 def token_column(

@@ -13,8 +13,8 @@ from pathlib import PurePath
 import numpy as np
 
 
-def to_json(value: object) -> str:
-    """Compact standard JSON of any value; the same value gives the same text in every process.
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Standard JSON of any value, compact unless it is indented; the same value gives the same text in every process.
 
     NumPy values, tuples, sets, mappings, dataclasses, enums and paths become plain JSON. Keys become strings. JSON
     has no NaN and no infinity: both become null. Anything else becomes its `repr`, or the name of its type where the
@@ -24,6 +24,8 @@ def to_json(value: object) -> str:
     >>> to_json({"cost": np.float32(0.5), "at": (1, 2), "seen": {"b", "a"}, "best": float("nan"), 3: np.arange(2)})
     '{"cost":0.5,"at":[1,2],"seen":["a","b"],"best":null,"3":[0,1]}'
     """
+    if indent is not None:
+        return json.dumps(_tree(value), indent=indent, allow_nan=False)
     try:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):  # NaN, odd keys, cycles: rare, so only they pay for the slow walk

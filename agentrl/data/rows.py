@@ -71,7 +71,7 @@ def training_rows(
             raise DataError(
                 f"trajectory {trajectory.id} ended with {trajectory.outcome.value}: failed trajectories are never trained on"
             )
-        checked = checked_advantage(trajectory, credit)
+        checked = advantage_of(trajectory, credit)
         for turns in _chains(trajectory, speakers):
             row = _row(turns, checked, trajectory, position, columns)
             if row.sampled.any():
@@ -79,32 +79,40 @@ def training_rows(
     return rows
 
 
-def checked_advantage(trajectory: Trajectory, values: Advantage) -> Advantage:
-    """The advantages of a trajectory in one of the two forms that the type has; a number among arrays is for every token.
+def advantage_of(trajectory: Trajectory, values: object) -> Advantage:
+    """What a credit, a shaper or a file gives for a trajectory, as one of the two forms that an Advantage has.
 
-    Raises DataError where lengths disagree, and for what is not a finite number.
+    Numbers are float64 [T]; where a turn has an array, one number for each of its tokens, every turn gets one. Raises
+    DataError where lengths disagree, and for what is not a finite number.
     """
-    turns = trajectory.turns
-    where = f"of trajectory {trajectory.id}"
-    if len(values) != len(turns):
-        raise DataError(f"{trajectory.id} has {len(turns)} turns but {len(values)} advantages")
-    try:
-        if isinstance(values, np.ndarray) or all(np.ndim(value) == 0 for value in values):
-            per_turn: Floats = np.asarray(values, np.float64)
-            if per_turn.ndim == 1 and not np.isfinite(per_turn).all():
-                raise DataError(f"advantages {where} are {per_turn.tolist()}, which is not finite")
-            if per_turn.ndim == 1:
-                return per_turn
-        per_token = [np.asarray(value, np.float64) for value in values]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"advantages {where} are numbers: {error}") from None
+    turns, where = trajectory.turns, f"trajectory {trajectory.id}"
+    if not isinstance(values, (list, tuple)) and np.ndim(values) == 0:  # type: ignore[arg-type]
+        raise DataError(f"{values!r:.200} for {where}: it has one number, or one array, for each turn")
+    entries: Sequence[object] = values  # type: ignore[assignment]
+    if len(entries) != len(turns):
+        raise DataError(f"{len(entries)} advantages for the {len(turns)} turns of {where}")
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 1 and np.isfinite(values).all():
+        return values
+    arrays = [_numbers(value) for value in entries]
     counts = [len(turn.completion.ids) for turn in turns]
-    for index, (value, count) in enumerate(zip(per_token, counts, strict=True)):
-        if value.shape not in ((), (count,)):
-            raise DataError(f"turn {index} {where} has {count} tokens but advantages of shape {list(value.shape)}")
-        if not np.isfinite(value).all():
-            raise DataError(f"the advantages of turn {index} {where} are not finite")
-    return [np.broadcast_to(value, (count,)) for value, count in zip(per_token, counts, strict=True)]
+    for index, (array, count) in enumerate(zip(arrays, counts, strict=True)):
+        if array is None or array.shape not in ((), (count,)) or not np.isfinite(array).all():
+            raise DataError(
+                f"{entries[index]!r:.200} for turn {index} of {where}: an advantage is a finite number, or one for each "
+                f"of its {count} tokens"
+            )
+    if all(array.ndim == 0 for array in arrays if array is not None):
+        return np.array(arrays, np.float64)
+    return [np.broadcast_to(array, (n,)) for array, n in zip(arrays, counts, strict=True) if array is not None]
+
+
+def _numbers(value: object) -> Floats | None:
+    """None for what holds something else than numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return None
+    return array.astype(np.float64) if array.dtype.kind in "biuf" else None
 
 
 def _chains(trajectory: Trajectory, speakers: Collection[str]) -> Iterator[list[tuple[int, Turn]]]:

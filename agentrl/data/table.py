@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agentrl.data.columns import COLUMNS, Column
 from agentrl.data.jsontext import to_json
-from agentrl.data.rows import checked_advantage, relation
+from agentrl.data.rows import advantage_of, relation
 from agentrl.data.schema import KINDS, OF_TRAJECTORY, SCHEMA_VERSION
 from agentrl.data.types import Advantage, Completion, Trajectory, Turn
 from agentrl.errors import DataError
@@ -75,7 +75,7 @@ def _rows(trajectories: Sequence[Trajectory], advantages: Sequence[Advantage | N
         raise DataError(f"{len(trajectories)} trajectories but {len(advantages)} advantages; None stands for no credit")
     by_id = {trajectory.id: trajectory for trajectory in trajectories}
     for trajectory, advantage in zip(trajectories, advantages, strict=True):
-        credit = None if advantage is None else checked_advantage(trajectory, advantage)
+        credit = None if advantage is None else advantage_of(trajectory, advantage)
         first = _stored_with_parent(trajectory, by_id)
         if len(trajectory.turns) <= first:
             yield trajectory

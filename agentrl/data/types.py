@@ -251,9 +251,10 @@ class Trajectory:
         return float(self.rewards.sum())
 
     @property
-    def success(self) -> bool:
-        """What the world said last in `info["success"]`; False where it never said."""
-        return bool(self.turns and self.turns[-1].info.get("success", False))
+    def success(self) -> bool | None:
+        """What the world said last in `info["success"]`; None where it never said."""
+        said = (turn.info.get("success") for turn in reversed(self.turns))
+        return next((bool(success) for success in said if success is not None), None)
 
     @property
     def tokens(self) -> int:
@@ -342,6 +343,8 @@ class Batch:
     """Who is trained."""
     rejected: tuple[Group, ...] = ()
     """Groups that the sampler did not keep: recorded and counted, not trained."""
+    judged: dict[str, str] = field(default_factory=dict)
+    """Each judge that was asked → "failed", or "wrote" and the columns that no judge before it had written."""
 
     @cached_property
     def trajectories(self) -> tuple[Trajectory, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,9 @@ from agentrl.errors import DataError, PluginError
 from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, rate_interval
 from agentrl.parts.playing import Play as Request
 from agentrl.parts.playing import Player, Speakers
+
+FAILED_SHARE = 0.05
+"""A larger share of plays that failed is worth a warning."""
 
 
 async def evaluate(
@@ -42,7 +46,8 @@ class Play:
 
     task: str
     """The task's stable key; where the world has none, split, index and seed."""
-    success: bool
+    success: bool | None
+    """None where neither the world nor a setting says what success is."""
     episode_return: float
     turns: int
     outcome: str
@@ -75,10 +80,24 @@ class Evaluation:
         """Plays that ended in an error and say nothing about the policy."""
         return sum(self.failed.values())
 
+    @property
+    def says_success(self) -> bool:
+        """Whether any play says what success is; then one that says nothing was none."""
+        return any(play.success is not None for play in self.plays)
+
     @cached_property
     def success(self) -> Interval:
-        """Success rate, with `rate_interval`."""
-        return rate_interval([play.success for play in self.plays], [play.task for play in self.plays])
+        """Success rate, with `rate_interval`; NaN where nothing says what success is."""
+        if self.plays and not self.says_success:
+            return Interval(math.nan, math.nan, math.nan, len({play.task for play in self.plays}))
+        return rate_interval([bool(play.success) for play in self.plays], [play.task for play in self.plays])
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The success rate if every play that failed had been lost, and if it had been won."""
+        counted, everything = self.success.n, self.success.n + self.failures
+        won = self.success.value * counted if counted else 0.0
+        return (won / everything, (won + self.failures) / everything) if everything else (math.nan, math.nan)
 
     @cached_property
     def mean_return(self) -> Interval:
@@ -94,8 +113,39 @@ class Evaluation:
         return mean_interval(values, clusters=[play.task for play in self.plays])
 
     def summary(self) -> dict[str, float]:
-        """`success`, `low`, `high`, `tasks` and, where there were any, `failures`."""
-        return self.success.summary() | ({"failures": self.failures} if self.failures else {})
+        """`success`, `low`, `high`, `tasks`; where there were any, `failures`, and success if they were `all_lost`, `all_won`."""
+        if not self.failures:
+            return self.success.summary()
+        lost, won = self.bounds
+        return self.success.summary() | {"failures": self.failures, "all_lost": lost, "all_won": won}
+
+    def notes(self) -> dict[str, str]:
+        """What a person should know before the numbers are believed, by what it is about."""
+        notes: dict[str, str] = {}
+        count, failures = len(self.plays) + self.failures, self.failures
+        why = ", ".join(f"{number} {outcome}" for outcome, number in self.failed.items())
+        reason = next((f"; the first: {t.error}" for t in self.trajectories if t.outcome.failed), "")
+        if not self.plays:
+            notes["failures"] = f"no play was counted: all {count} failed by machinery ({why}){reason}"
+        elif failures > FAILED_SHARE * count:
+            known = f"; with them success lies between {self.bounds[0]:.1%} and {self.bounds[1]:.1%}"
+            notes["failures"] = (
+                f"{failures} of {count} plays failed by machinery ({why}) and are not counted"
+                f"{known if self.says_success else ''}{reason}"
+            )
+        if self.plays and not self.says_success:
+            notes["success"] = (
+                'this world does not say what success is, so none is reported, and "best" is picked by the return; '
+                'let it give info["success"], or set [player] success_above'
+            )
+        tasks = Counter(play.task for play in self.plays)
+        if len(tasks) < len(self.plays):
+            key, times = tasks.most_common(1)[0]
+            notes["keys"] = (
+                f"{len(self.plays)} plays have {len(tasks)} different task keys ({key!r} {times} times), and plays with "
+                'the same key count as one task; different tasks need different keys in info["task"]'
+            )
+        return notes
 
     def to_json(self) -> dict[str, object]:
         """Plain values; as a JSON text `from_json` makes an equal Evaluation of them (without trajectories)."""
@@ -128,12 +178,14 @@ def compare(before: Evaluation, after: Evaluation) -> dict[str, float]:
     """The change in success rate, paired by task, as `success`, `low`, `high`, `tasks`.
 
     Only tasks that count in both are compared: by success where each was played once, else by success rate (see
-    `paired_difference`). Raises DataError where no task is in both.
+    `paired_difference`). Raises DataError where no task is in both, or nothing says what success is.
 
     >>> lost, won = Play("a", False, 0.0, 9, "turn_limit"), Play("a", True, 1.0, 3, "terminated")
     >>> compare(Evaluation((lost,)), Evaluation((won,)))["success"]
     1.0
     """
+    if not (before.says_success and after.says_success):
+        raise DataError("nothing says what success is, so there is no change to be compared")
     first, second = _by_task(before), _by_task(after)
     tasks = [task for task in first if task in second]
     if not tasks:
@@ -148,7 +200,7 @@ def compare(before: Evaluation, after: Evaluation) -> dict[str, float]:
 def _by_task(evaluation: Evaluation) -> dict[str, list[bool]]:
     won: dict[str, list[bool]] = {}
     for play in evaluation.plays:
-        won.setdefault(play.task, []).append(play.success)
+        won.setdefault(play.task, []).append(bool(play.success))
     return won
 
 

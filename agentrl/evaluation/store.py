@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from agentrl.data.columns import Column
+from agentrl.data.jsontext import to_json
 from agentrl.data.record import Run
 from agentrl.data.table import write_trajectories
 from agentrl.errors import DataError
@@ -21,7 +21,7 @@ def keep_evaluation(run: Run, update: int, name: str, result: Evaluation, column
 
     def write(folder: Path) -> None:
         folder.mkdir()
-        (folder / FILE).write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+        (folder / FILE).write_text(to_json(result.to_json(), indent=1), encoding="utf-8")
         write_trajectories(folder / TABLE, result.trajectories, update=update, columns=columns)
 
     run.write_folder(f"evaluations/{update:06d}{name}", write)
@@ -40,11 +40,23 @@ def read_evaluation(run: Run, update: int, name: str = FINAL) -> Evaluation | No
 
 
 def best_update(run: Run, last: int) -> int:
-    """The update with the highest success on the split that `during_split` names; the last one where none was played."""
-    scores: dict[int, float] = {}
+    """The update with the highest success on the split that `during_split` names; the last one where none was played.
+
+    Plays that failed count as lost here, so that nothing wins by failing. The return decides where nothing says what
+    success is.
+    """
+    results: dict[int, Evaluation] = {}
     for path in run.folder.glob(f"evaluations/{'[0-9]' * 6}{DURING}"):
         update = int(path.name.removesuffix(DURING))
         result = read_evaluation(run, update, DURING)
         if result is not None and result.plays:
-            scores[update - 1] = result.success.value
-    return max(scores, key=lambda update: (scores[update], update)) if scores else last
+            results[update - 1] = result
+    by_success = any(result.says_success for result in results.values())
+
+    def score(update: int) -> tuple[float, int]:
+        result = results[update]
+        if not by_success:
+            return result.mean_return.value, update
+        return (result.bounds[0] if result.says_success else 0.0), update
+
+    return max(results, key=score) if results else last

@@ -9,6 +9,7 @@ import numpy as np
 
 from agentrl.data.types import Message, Metrics
 from agentrl.errors import PolicyFault
+from agentrl.parts.faults import awaited
 from agentrl.parts.playing import Dialogue, Policy
 from agentrl.parts.weights import Model, Question, Scorer, Weights
 
@@ -36,7 +37,7 @@ class Probe:
 
     async def refresh(self, policies: Sequence[Policy], weights: Weights, model: Model) -> None:
         """Returns when every policy has these weights and agrees. Raises PolicyFault where one does not."""
-        await asyncio.wait_for(asyncio.gather(*(policy.refresh(weights) for policy in policies)), TIMEOUT_S)
+        await asyncio.wait_for(asyncio.gather(*(_taken(policy, weights) for policy in policies)), TIMEOUT_S)
         for policy in policies:
             if policy.version != weights.version:
                 raise PolicyFault(
@@ -77,3 +78,7 @@ class Probe:
         """`probe/gap_max` and `probe/moved` (nats) since the last call."""
         metrics, self._metrics = self._metrics, {}
         return metrics
+
+
+async def _taken(policy: Policy, weights: Weights) -> None:
+    await awaited(policy.refresh(weights), type(policy).__name__, "refresh")

@@ -48,11 +48,11 @@ def register_commands(cli: click.Group) -> None:
 
 
 def on_trajectories(update: int, trajectories: Sequence[Trajectory]) -> None:
-    """Watch: called with what was collected, before credit. Return values are ignored."""
+    """Watch: called with what was collected, before credit. Return values are ignored, what it raises is logged."""
 
 
 def on_update(update: int, metrics: dict[str, float]) -> None:
-    """Watch: called after an update was committed to disk. Return values are ignored."""
+    """Watch: called after an update was committed to disk. Return values are ignored, what it raises is logged."""
 
 
 _OTHERS: tuple[Callable[..., None], ...] = (

@@ -34,7 +34,10 @@ class Shaper(Protocol):
 
 
 class Judge(Protocol):
-    """Writes columns before credit; may await a scorer, a policy, a service."""
+    """Writes columns before credit; may await a scorer, a policy, a service.
+
+    One that raises, gives something or does not end in time is counted and named, and has written nothing.
+    """
 
     async def annotate(self, trajectories: Sequence[Trajectory]) -> None: ...
 
@@ -104,6 +107,10 @@ class Trainer(Protocol):
 
 
 class Logger(Protocol):
-    """Takes the metrics of each update somewhere (a terminal, a file, a service)."""
+    """Takes the metrics of each update somewhere (a terminal, a file, a service).
+
+    It is made, called and closed in a thread of its own. One that raises is counted and named, and one that hangs is
+    given up.
+    """
 
     def log(self, update: int, metrics: Mapping[str, float]) -> None: ...

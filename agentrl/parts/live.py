@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from agentrl.data.columns import COLUMNS, Column, check_columns
+from agentrl.data.columns import COLUMNS, Column, check_columns, check_values
+from agentrl.data.rows import advantage_of
 from agentrl.data.schedules import Scheduled
-from agentrl.data.types import AGENT, Advantage, Advantages, Batch, Metrics, Trajectory
-from agentrl.errors import AgentRLError, ConfigError, PluginError
+from agentrl.data.types import AGENT, Advantages, Batch, Draw, Group, Metrics, Trajectory
+from agentrl.errors import AgentRLError, ConfigError, DataError, PluginError
+from agentrl.parts.faults import awaited, in_words, interrupts, metrics_of, short
 from agentrl.parts.handover import Probe
 from agentrl.parts.learning import Credit, Credited, Judge, Shaper, Trainer
 from agentrl.parts.playing import Collector, Policy, Sampler, Speakers
 from agentrl.parts.weights import Folder, Model, Shared, Stream, Weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -43,6 +50,19 @@ class LiveStage:
     probe: Probe = field(default_factory=Probe)
     scheduled: Mapping[str, Scheduled[float]] = field(default_factory=dict)
     """Settings that follow a schedule, by part and name."""
+    judge_timeout_s: float = 3600.0
+    failures: Counter[str] = field(default_factory=Counter)
+    """How often judges and those who watch failed since metrics were last taken; one for all stages of a run."""
+
+    async def collect(self, draw: Draw) -> list[Group]:
+        """What the collector plays for a draw."""
+        collecting = self.collector.collect(draw, self.speakers)
+        return await awaited(collecting, self._name("collector", self.collector), "collect")
+
+    async def train(self, batch: Batch, advantages: Advantages) -> Metrics:
+        """New weights of the model, and what the trainer says of the update."""
+        updating = self.trainer.update(batch, advantages)
+        return await awaited(updating, self._name("trainer", self.trainer), "update")
 
     async def annotate(self, batch: Batch) -> None:
         """Let judges write columns. Raises AgentRLError where every trajectory of the update failed."""
@@ -54,13 +74,40 @@ class LiveStage:
                 f"from. {reasons}"
             )
         for number, judge in enumerate(self.judges):
-            name = self._name(f"judges.{number}", judge)
-            writing = judge.annotate(batch.usable)
-            if not inspect.isawaitable(writing):
-                raise PluginError(f"{name}: annotate gave {writing!r} at once; write `async def annotate`")
-            await writing
-            check_columns(batch.usable, self.columns, name)
+            await self._judged(f"judges.{number}", judge, batch)
         self.played(batch)
+
+    async def _judged(self, key: str, judge: Judge, batch: Batch) -> None:
+        """Let a judge write. One that fails, or does not end in time, is counted and named, and has written nothing.
+
+        Raises ConfigError, and PluginError for a column that nobody declared: these are wrong in every update.
+        """
+        name = self._name(key, judge)
+        columns = [t.columns for t in batch.usable] + [turn.columns for t in batch.usable for turn in t.turns]
+        before = [dict(written) for written in columns]
+        try:
+            async with asyncio.timeout(self.judge_timeout_s) as limit:
+                writing: object = judge.annotate(batch.usable)
+                if not inspect.isawaitable(writing):
+                    raise TypeError(f"annotate gave {short(writing)} at once; write `async def annotate`")
+                if (result := await writing) is not None:
+                    raise TypeError(f"annotate gave {short(result)}; a judge writes into columns and gives nothing")
+            check_columns(batch.usable, self.columns, name)
+            check_values(batch.usable, self.columns, name)
+            new = {n for now, then in zip(columns, before, strict=True) for n in now.keys() - then.keys()}
+            batch.judged[name] = f"wrote {', '.join(sorted(new)) or 'nothing'}"
+        except (ConfigError, PluginError):
+            raise
+        except BaseException as error:  # a service may fail in any way
+            if interrupts(error):
+                raise
+            for written, kept in zip(columns, before, strict=True):
+                written.clear()
+                written.update(kept)
+            self.failures[key] += 1
+            batch.judged[name] = "failed"
+            why = f"judge_timeout_s = {self.judge_timeout_s} is over" if limit.expired() else in_words(error)
+            log.warning("%s failed in update %d, and what it wrote is left out: %s", name, batch.update, why)
 
     def credit(self, batch: Batch) -> Advantages:
         """Advantages of `batch.usable`, speaker by speaker; 1 for every turn where the stage names no credit."""
@@ -76,7 +123,7 @@ class LiveStage:
                 own = (j for j, turn in enumerate(batch.usable[i].turns) if turn.agent == speaker)
                 for j, value in zip(own, advantage, strict=True):
                     spread[i][j] = value
-        return [_together(values, trajectory) for values, trajectory in zip(spread, batch.usable, strict=True)]
+        return checked_advantages(spread, batch.usable, self._name("credit", self.credits))
 
     def _credited(self, trajectories: Sequence[Trajectory]) -> Advantages:
         assert self.credits is not None
@@ -93,6 +140,7 @@ class LiveStage:
                         f"{name}: its column {column!r} needs one value per trajectory and turn: {error}"
                     ) from error
             check_columns(trajectories, self.columns, name)
+            check_values(trajectories, self.columns, name)
             result = result.advantages
         return checked_advantages(result, trajectories, name)
 
@@ -102,6 +150,11 @@ class LiveStage:
             name = self._name(f"shapers.{number}", shaper)
             advantages = checked_advantages(shaper(batch.usable, advantages), batch.usable, name)
         return advantages
+
+    async def publish(self, update: int) -> Weights:
+        """The model's weights after so many updates, in a way that all its policies know."""
+        publishing = self.model.publish(update, via=accepted(self.policies))
+        return await awaited(publishing, self._name("model", self.model), "publish")
 
     async def refresh(self, weights: Weights) -> None:
         """Hand weights to every policy; returns when they have arrived and a probe agrees."""
@@ -119,9 +172,8 @@ class LiveStage:
         metrics = self.probe.metrics()
         metrics |= {f"setting/{name}": float(setting.now) for name, setting in self.scheduled.items()}
         for name, part in self.observers.items():
-            own = getattr(part, "metrics", None)
-            if own is not None and name != "player":
-                metrics |= {f"{name}/{key}": value for key, value in own().items()}
+            if name != "player":
+                metrics |= {f"{name}/{key}": value for key, value in metrics_of(part, self._name(name, part)).items()}
         return metrics
 
     def _name(self, key: str, part: object) -> str:
@@ -142,34 +194,9 @@ def checked_advantages(result: object, trajectories: Sequence[Trajectory], name:
     """What a credit or shaper gave, if it is advantages. Raises PluginError naming it."""
     wanted = "it gives a list with, for each trajectory, one number per turn or one array per turn"
     if not isinstance(result, (list, tuple)) or len(result) != len(trajectories):
-        given = f"{len(result)} entries" if isinstance(result, (list, tuple)) else repr(result)[:200]
+        given = f"{len(result)} entries" if isinstance(result, (list, tuple)) else short(result)
         raise PluginError(f"{name} gave {given} for {len(trajectories)} trajectories; {wanted}")
-    for trajectory, value in zip(trajectories, result, strict=True):
-        where = f"trajectory {trajectory.id}"
-        if not hasattr(value, "__len__"):
-            raise PluginError(f"{name} gave {value!r} for {where}; {wanted}")
-        if len(value) != len(trajectory.turns):
-            raise PluginError(
-                f"{name} gave {len(value)} advantages for the {len(trajectory.turns)} turns of {where}; {wanted}"
-            )
-        for index, (turn, advantage) in enumerate(zip(trajectory.turns, value, strict=True)):
-            if not _fits(advantage, len(turn.completion.ids)):
-                raise PluginError(f"{name} gave {advantage!r} for turn {index} of {where}; {wanted}, all finite")
-    return list(result)
-
-
-def _fits(advantage: object, tokens: int) -> bool:
-    """Whether this is a finite number, or one for each token."""
     try:
-        numbers = np.asarray(advantage, np.float64)
-    except (TypeError, ValueError):
-        return False
-    return numbers.shape in ((), (1,), (tokens,)) and bool(np.isfinite(numbers).all())
-
-
-def _together(values: Sequence[object], trajectory: Trajectory) -> Advantage:
-    """One Advantage from numbers and arrays: numbers only, or an array for every turn."""
-    if all(np.ndim(value) == 0 for value in values):  # type: ignore[arg-type]
-        return np.array(values, np.float64)
-    counts = [len(turn.completion.ids) for turn in trajectory.turns]
-    return [np.broadcast_to(np.asarray(value, np.float64), (n,)) for value, n in zip(values, counts, strict=True)]
+        return [advantage_of(trajectory, values) for trajectory, values in zip(trajectories, result, strict=True)]
+    except DataError as error:
+        raise PluginError(f"{name} gave {error}; {wanted}, all finite") from error

@@ -51,7 +51,10 @@ class Policy(Protocol):
     def version(self) -> Version | None: ...  # of the weights it plays with
 
     async def act(self, dialogue: Dialogue) -> Completion:
-        """Raises ContextOverflow when the prompt leaves no room, PolicyFault when the engine fails."""
+        """Raises ContextOverflow when the prompt leaves no room, PolicyFault when the engine fails.
+
+        It is cancelled where it takes longer than `answer_timeout_s` of `[player]`.
+        """
 
     async def refresh(self, weights: Weights) -> None:
         """Take over newer weights, also while turns are under way; everything computed with older ones is dropped."""

@@ -38,10 +38,14 @@ class PlayerSettings(_Table):
     """How often an attempt that our machinery failed is played again."""
     step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds that one reset or step of a world may take; one that is stepped inline is only measured."""
+    answer_timeout_s: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds that a policy may take for one answer, its queue included; then the attempt failed. 1e9 is no limit."""
     max_turns: Scheduled[Annotated[int, Field(gt=0)]] | None = None
     """Turns of a trajectory, on top of the world's own limit; may be a schedule. Evaluation plays with its last value."""
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     """Sampled tokens of a trajectory."""
+    success_above: float | None = None
+    """A trajectory that its world ended with a return above this is a success; for worlds that do not say it themselves."""
 
 
 class EvaluationPlan(_Table):
@@ -91,6 +95,8 @@ class Stage(_Table):
     """At most so many times the groups of an update are drawn again where the sampler does not keep them."""
     trains: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (AGENT,)
     """Speakers whose turns are trained; all others are context."""
+    judge_timeout_s: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds that a judge may take for one update; then it failed, and its columns are left out."""
     repeat: Annotated[int, Field(ge=1)] | None = None
     """With `of`: play the stages named there one after the other, so many times; nothing else is given then."""
     of: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -121,6 +127,8 @@ class RunFile(_Table):
     """
     keep_trajectories: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     """Updates whose trajectories are kept on disk."""
+    logger_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds that a logger may take for one update; one that takes longer is given up, and the run goes on."""
     player: PlayerSettings = PlayerSettings()
     evaluation: EvaluationPlan | None = None
     stages: tuple[Stage, ...] = ()
@@ -200,7 +208,7 @@ def parse(tables: Mapping[str, object], host: Host) -> RunFile:
     _check_stages(config)
     names = {f"models.{name}" for name in ("model", *config.models)}
     names |= {f"{_POLICIES}{name}" for name in (AGENT, *config.policies)}
-    for spec in _all_specs(config):
+    for spec in all_specs(config):
         host.check(spec, names)
     return config
 
@@ -323,7 +331,8 @@ def _names_another(spec: Spec) -> bool:
     return spec.name.startswith(_POLICIES)
 
 
-def _all_specs(config: RunFile) -> list[Spec]:
+def all_specs(config: RunFile) -> list[Spec]:
+    """Every part that a run file names or takes by default, those of its stages one by one."""
     specs = [*config.parts.values(), *config.models.values(), *config.loggers]
     specs += [spec for spec in config.policies.values() if not _names_another(spec)]
     for stage in config.stages:

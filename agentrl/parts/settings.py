@@ -23,6 +23,25 @@ Value = typing.TypeVar("Value")
 MISSING = inspect.Parameter.empty
 
 
+class OnlyWith:
+    """Inside `Annotated`: the setting does something only where another one has one of these values, or is not empty.
+
+    >>> from typing import Annotated
+    >>> betas: Annotated[tuple[float, float], "decay of Adam's moments", OnlyWith("optimizer", "adam")] = (0.9, 0.999)
+    """
+
+    def __init__(self, setting: str, *values: object) -> None:
+        self.setting, self.values = setting, values
+
+    def idle(self, settings: Mapping[str, object], parameters: Mapping[str, Parameter]) -> str:
+        """Why the setting does nothing beside these; empty where it does."""
+        other = settings.get(self.setting, parameters[self.setting].default)
+        if other in self.values if self.values else other:
+            return ""
+        wanted = " or ".join(map(repr, self.values)) or "another value"
+        return f"with {self.setting} = {other!r} (it needs {wanted} there)"
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of a part. With a `contract` it takes a part of the run; else it is a setting."""

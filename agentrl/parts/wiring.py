@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from agentrl.parts.settings import Parameter, bare, check_settings, describe
 if TYPE_CHECKING:
     from agentrl.parts.host import Host
 
+log = logging.getLogger(__name__)
 NAMED = {"model": "models.", "policy": "policies."}
 """Kind → how a run file names a further part of it."""
 
@@ -69,9 +71,8 @@ class Scope:
 
     def keep(self, part: Any) -> Any:
         """Close this part with the scope."""
-        close = getattr(part, "close", None)
-        if close is not None:
-            self.stack.callback(close)
+        if hasattr(part, "close"):
+            self.stack.callback(_close, part)
         return part
 
     def nested(self, host: Host, kind: Kind, value: object, *, as_voice: bool = False) -> object:
@@ -93,6 +94,14 @@ class Scope:
         if self.voice is None or not isinstance(part, Policy):
             raise ConfigError("a voice needs a run with a policy that can be awaited")
         return self.voice(part)
+
+
+def _close(part: Any) -> None:
+    """What closing raises hides nothing that was raised before, and spoils nothing that was done."""
+    try:
+        part.close()
+    except Exception:
+        log.warning("%s could not be closed", type(part).__name__, exc_info=True)
 
 
 def kind_for(parameter: Parameter) -> Kind | None:
@@ -129,6 +138,12 @@ def build(host: Host, spec: Spec, scope: Scope) -> object:
 
 def _given(spec: Spec, parameter: Parameter, scope: Scope) -> object:
     part = scope.get(parameter.contract)
+    if part is None and parameter.contract in (Policy, Demonstrator):
+        what = "a policy that is asked" if parameter.contract is Policy else "a demonstrator, which looks at the world"
+        raise ConfigError(
+            f"{spec.kind} {spec.name!r} needs {what}, and the run gives it none here; name one as [policy], or for this "
+            f'part: {parameter.name} = {{ name = "…" }}'
+        )
     if part is None:
         kind = kind_for(parameter)
         what = kind.name if kind is not None else describe(parameter.contract).lower()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from agentrl.data.types import Task
 from agentrl.errors import AgentRLError, ConfigError
+from agentrl.parts.faults import metrics_of
 from agentrl.parts.live import LiveStage
 from agentrl.parts.playing import Play, Policy
 from agentrl.parts.run_file import RunFile, Stage
-from agentrl.runs.evaluations import hand_over
+from agentrl.runs.evaluations import check_plan, hand_over
 from agentrl.runs.parts import RunParts
 
 TURNS = 2
@@ -24,12 +25,8 @@ async def check_parts(config: RunFile, live: RunParts) -> None:
         if stage.name != config.plan[0].name:
             live.release(stage.name)
     if config.evaluation is not None:
-        splits = live.splits(config.plan[-1])
-        for split in filter(None, (config.evaluation.split, config.evaluation.during_split)):
-            if split not in splits:
-                raise ConfigError(
-                    f"[evaluation] names the split {split!r}; the world has {', '.join(map(repr, splits))}"
-                )
+        for stage in [stage for stage in config.plan[:-1] if stage.evaluate] + config.plan[-1:]:
+            check_plan(config.evaluation, live.splits(stage))
         live.evaluation_policy(config.evaluation)
 
 
@@ -58,7 +55,7 @@ async def _play_one(stage: Stage, live: RunParts, parts: LiveStage) -> None:
     played = await live.player(stage.name).play(parts.speakers, [play])
     live.player(stage.name).metrics()  # its counters, as those of the policies, are for the updates
     for speaker in parts.speakers.values():
-        getattr(speaker, "metrics", dict)()
+        metrics_of(speaker, type(speaker).__name__)
     last = played[-1]
     if last.outcome.failed:
         raise AgentRLError(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Mapping
 
 from agentrl.data.record import Run
 from agentrl.data.seeds import seed_of
 from agentrl.data.types import AGENT, Task
+from agentrl.errors import ConfigError
 from agentrl.evaluation.protocol import Evaluation, evaluate
 from agentrl.evaluation.store import DURING, FINAL, keep_evaluation, read_evaluation
+from agentrl.parts.faults import metrics_of
 from agentrl.parts.handover import Probe
 from agentrl.parts.live import LiveStage, accepted
 from agentrl.parts.playing import Policy
@@ -43,9 +46,27 @@ class Evaluations:
         self._progress.phase = "evaluating"
         result = await play_held_out(self._parts, self._plan, stage, split, tasks, f"eval-{update}{name}")
         for policy in self._parts.policies.values():
-            getattr(policy, "metrics", dict)()  # its counters are for the updates
+            metrics_of(policy, type(policy).__name__)  # its counters are for the updates
         keep_evaluation(self._run, update, name, result, self._parts.host.columns)
+        for about, note in result.notes().items():
+            self._progress.advise(f"{about} of {split}", f"evaluation on {split!r} after {update} updates: {note}")
         return result
+
+
+def check_plan(plan: EvaluationPlan, splits: Mapping[str, int]) -> None:
+    """Whether a world with these splits has the tasks. Raises ConfigError."""
+    wanted = [("split", plan.split, "tasks", plan.tasks)]
+    if plan.every and plan.during_split is not None:
+        wanted.append(("during_split", plan.during_split, "during_tasks", plan.during_tasks))
+    for key, split, number, tasks in wanted:
+        if split not in splits:
+            raise ConfigError(
+                f"[evaluation] {key} names the split {split!r}; the world has {', '.join(map(repr, splits))}"
+            )
+        if tasks > splits[split]:
+            raise ConfigError(
+                f"[evaluation] {number} = {tasks}, and the split {split!r} has {splits[split]} tasks; give at most that"
+            )
 
 
 async def play_held_out(
@@ -69,5 +90,4 @@ async def play_held_out(
 
 async def hand_over(stage: LiveStage) -> None:
     """Give the present weights to every policy of a stage; precedes the first play, also on resume."""
-    weights = await stage.model.publish(stage.model.version.update, via=accepted(stage.policies))
-    await stage.refresh(weights)
+    await stage.refresh(await stage.publish(stage.model.version.update))

@@ -31,11 +31,13 @@ def with_parts(tables: Tables, parts: Mapping[str, object], host: Host) -> tuple
             listed = [entry for entry in tables.get(many) or () if entry != {"name": name}]  # type: ignore[attr-defined]
             tables[many] = [*listed, {"name": name}]  # once, also in a run that goes on
         else:
-            table = tables.get(kind)
-            tables[kind] = {**(table if isinstance(table, dict) else {}), "name": name}
-            for stage in tables.get("stages") or ():  # type: ignore[attr-defined]
-                if kind in stage:
-                    stage[kind] = {**(stage[kind] if isinstance(stage[kind], dict) else {}), "name": name}
+            stages: list[Tables] = tables.get("stages") or []  # type: ignore[assignment]
+            owners = [stage for stage in stages if kind in stage]
+            if kind in tables or not stages or len(owners) < len(stages):
+                owners.append(tables)
+            for table in owners:
+                own = table.get(kind)
+                table[kind] = {**(own if isinstance(own, dict) else {}), "name": name}
     return tables, host.with_plugins({PLUGIN: _Given(parts)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,20 +20,20 @@ from agentrl.parts.host import Host
 from agentrl.parts.injected import Columns, SavedCodec, Seed, Splits, Texts, Updates
 from agentrl.parts.learning import Loss
 from agentrl.parts.live import LiveStage
-from agentrl.parts.playing import Player, Policy, Speaker, Voice
+from agentrl.parts.playing import Demonstrator, Player, Policy, Speaker, Voice
 from agentrl.parts.registry import Spec
 from agentrl.parts.run_file import EvaluationPlan, RunFile, Stage
 from agentrl.parts.settings import parameters_of
 from agentrl.parts.weights import Folder, Model, Scorer, Version
 from agentrl.parts.wiring import Lazy, Scope, kind_for, schedules_of
 from agentrl.parts.words import Codec, Dialect
+from agentrl.worlds.borrowing import splits_of
 from agentrl.worlds.player import EpisodePlayer
 from agentrl.worlds.stepping import Clock
 from agentrl.worlds.texts import WorldTexts
 from agentrl.worlds.voice import LoopVoice
 
 Report = Callable[[str, int, int], None]
-ENDLESS = {"train": 2**31 - 1}
 
 
 class RunParts:
@@ -46,6 +47,8 @@ class RunParts:
         self.incarnation = secrets.token_hex(4)
         self.models: dict[str, Model] = {}
         self.policies: dict[str, Speaker] = {}
+        self.failures: Counter[str] = Counter()
+        """How often judges and those who watch failed since an update was last committed."""
         self.live: dict[str, LiveStage] = {}
         """Stages that were made, by name."""
         self._players: dict[str, EpisodePlayer] = {}
@@ -153,11 +156,8 @@ class RunParts:
 
     def splits(self, stage: Stage | None = None) -> Mapping[str, int]:
         """The splits of the world of a stage."""
-        env = self.environments(stage)(Clock())
-        try:
-            return getattr(env.unwrapped, "splits", ENDLESS)
-        finally:
-            env.close()
+        make = self.environments(stage)
+        return splits_of(lambda: make(Clock()))
 
     def environments(self, stage: Stage | None = None, speaker: Callable[[], Speaker] | None = None) -> WorldMaker:
         """Makes worlds of a stage (of the run); voices speak for `speaker`, the run's policy unless given."""
@@ -245,10 +245,9 @@ class RunParts:
             observers=observers,
             columns=self.host.columns,
             scheduled=self._scheduled(stage),
-            names={
-                name: f"{spec.kind} {spec.name!r} of plugin {self.host.plugin_of(spec)!r}"
-                for name, spec in {**stage.parts, **specs}.items()
-            },
+            names={name: self.host.label(spec) for name, spec in {**stage.parts, **specs}.items()},
+            judge_timeout_s=stage.judge_timeout_s,
+            failures=self.failures,
         )
 
     def _scope_of(
@@ -261,6 +260,7 @@ class RunParts:
                 Codec: model.codec,
                 Scorer: model if isinstance(model, Scorer) else None,
                 Policy: agent if isinstance(agent, Policy) else None,
+                Demonstrator: None if isinstance(agent, Policy) else agent,
                 Dialect: dialect,
                 Player: player,
                 Updates: Updates(stage.updates),
@@ -301,7 +301,9 @@ class RunParts:
         spec = stage.parts["context"] if stage else _given(self.config, "context")
         settings = stage.player if stage else self.config.player
         environments = self.environments(stage, speaker)
-        return EpisodePlayer(environments, self.host.build(spec, scope), dialect, settings, model)
+        spoken = {"context": spec, "dialect": stage.parts["dialect"] if stage else _given(self.config, "dialect")}
+        names = {kind: self.host.label(spec) for kind, spec in spoken.items()}
+        return EpisodePlayer(environments, self.host.build(spec, scope), dialect, settings, model, names)
 
     def _no_voice(self) -> Voice:
         raise ConfigError("only worlds speak with a Voice; judges and contexts await a Policy")

@@ -7,12 +7,14 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from agentrl.data.record import Commit, Run, model_place
 from agentrl.data.types import Advantage, Advantages, Batch, Metrics
 from agentrl.errors import AgentRLError, PluginError, RecordError
+from agentrl.parts.faults import metrics_of
 from agentrl.parts.live import LiveStage
 from agentrl.parts.playing import Policy
 from agentrl.parts.run_file import Stage
@@ -65,17 +67,19 @@ class Recorder:
         self._progress.phase = "collecting"
 
     def _gathered(self, batch: Batch, trained: object) -> Metrics:
-        if not isinstance(trained, Mapping) or not all(isinstance(value, (int, float)) for value in trained.values()):
+        if not isinstance(trained, Mapping) or not all(isinstance(value, Real) for value in trained.values()):
             name = self._live.names.get("trainer", "the trainer")
-            raise PluginError(f"{name} gave {trained!r}; an update gives metrics, a dict of numbers by name")
+            raise PluginError(f"{name} gave {trained!r:.500}; an update gives metrics, a dict of numbers by name")
         live, now = self._live, time.perf_counter()
         metrics = collected_metrics(batch.recorded, self._stage.trains)
         metrics |= self._parts.player(self._stage.name).metrics() | self._buffer.metrics() | live.metrics()
         for policy in {id(p): p for p in live.speakers.values() if isinstance(p, Policy)}.values():
-            for name, value in getattr(policy, "metrics", dict)().items():
+            for name, value in metrics_of(policy, f"policy {type(policy).__name__}").items():
                 metrics[f"policy/{name}"] = metrics.get(f"policy/{name}", 0.0) + value
         for key, model in self._parts.models.items():
-            metrics |= {f"{key}/{name}": value for name, value in getattr(model, "metrics", dict)().items()}
+            metrics |= {f"{key}/{name}": value for name, value in metrics_of(model, f"model {key}").items()}
+        metrics |= {f"{key}/failed": float(count) for key, count in live.failures.items()}
+        live.failures.clear()
         metrics |= {f"train/{name}": float(value) for name, value in trained.items()}
         metrics |= token_metrics(batch, self._stage.trains, metrics)
         metrics["seconds"], self._last = now - self._last, now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,23 +11,26 @@ import numpy as np
 
 from agentrl.data.record import Run
 from agentrl.data.types import AGENT, Batch, Metrics, Outcome, Trajectory, trainable
+from agentrl.errors import DataError
 from agentrl.evaluation.protocol import compare
 from agentrl.evaluation.store import read_evaluation
 from agentrl.parts.run_file import RunFile
 
 
 def collected_metrics(trajectories: Sequence[Trajectory], trains: Sequence[str] = (AGENT,)) -> Metrics:
-    """Means over the trajectories that count, and counts of what happened to all of them.
+    """Means over the trajectories that count, and counts of what happened to all of them; no success where none is told.
 
     Branches enter tokens, costs and prompts with their own turns, and no mean over episodes.
     """
     usable = trainable(trajectories)
     played = [t for t in usable if t.parent is None]
     turns = sum(len(t.turns) for t in played)
+    said = [t.success for t in played]
+    known = {"success": float(np.mean(list(map(bool, said))))} if any(s is not None for s in said) else {}
     metrics = {
         "trajectories": float(len(played)),
         "failed": float(sum(t.outcome.failed or not t.turns for t in trajectories)),
-        "success": float(np.mean([t.success for t in played])) if played else 0.0,
+        **known,
         "return": float(np.mean([t.episode_return for t in played])) if played else 0.0,
         "turns": turns / max(1, len(played)),
         "tokens": float(sum(t.tokens for t in usable)),
@@ -102,8 +106,11 @@ def summarise(run: Run, config: RunFile, seconds: float) -> dict[str, object]:
     for name, result in (("before", before), ("after", after)):
         if result is not None:
             summary[name] = result.summary() | {"return": result.mean_return.value, "turns": result.mean_turns.value}
+        if result is not None and (notes := result.notes()):
+            summary[f"notes_{name}"] = list(notes.values())
     if before is not None and after is not None:
-        summary["difference"] = compare(before, after)
+        with contextlib.suppress(DataError):  # nothing says what success is, or no task counts in both
+            summary["difference"] = compare(before, after)
     if "lengthened" in run.manifest:
         summary["lengthened"] = run.manifest["lengthened"]
     return summary | {

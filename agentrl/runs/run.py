@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import shutil
 import time
@@ -16,25 +17,27 @@ from pathlib import Path
 
 from agentrl.data.durable import explained, folder_damage
 from agentrl.data.record import Commit, Run, manifest_of, model_place
+from agentrl.data.types import Batch
 from agentrl.errors import AgentRLError, ConfigError, RecordError
 from agentrl.evaluation.protocol import Evaluation
 from agentrl.loop import learn
 from agentrl.parts.host import Host, default_host
-from agentrl.parts.learning import Logger
+from agentrl.parts.idle import check_used
 from agentrl.parts.live import LiveStage
 from agentrl.parts.run_file import RunFile, Stage, parse
 from agentrl.parts.tables import Tables, read_tables
 from agentrl.runs.check import check_parts
 from agentrl.runs.curve import draw_curve
-from agentrl.runs.evaluations import Evaluations, hand_over, play_held_out
+from agentrl.runs.evaluations import Evaluations, check_plan, hand_over, play_held_out
 from agentrl.runs.given import with_parts
+from agentrl.runs.loggers import Outlet
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Recorder, Watcher, kept_state, restore
 from agentrl.runs.report import summarise
 from agentrl.runs.resuming import additions, told_of_updates
 from agentrl.runs.signals import interrupts_wait, sigterm_as_ctrl_c
-from agentrl.runs.watchers import CallsHooks, EvaluatesDuring, Logs, Prunes, ShowsProgress
+from agentrl.runs.watchers import CallsHooks, EvaluatesDuring, Logs, Prunes, ShowsProgress, tell
 from agentrl.worlds.buffer import Buffer
 
 
@@ -77,7 +80,9 @@ def planned(
     source: Path | str | Mapping[str, object], overrides: Sequence[str] = (), *, host: Host | None = None
 ) -> RunFile:
     """What a run file says, everything checked that can be checked without building a part. Raises ConfigError."""
-    config = parse(read_tables(source, overrides), host or default_host())
+    host = host or default_host()
+    config = parse(read_tables(source, overrides), host)
+    check_used(config, host)
     if config.start_from is not None:
         try:
             Run.open(config.start_from).model_folder()
@@ -90,9 +95,10 @@ def check(
     source: Path | str | Mapping[str, object], overrides: Sequence[str] = (), *, host: Host | None = None
 ) -> RunFile:
     """Build everything that a run file names, compare it and play one task; write nothing. Raises AgentRLError."""
+    host = host or default_host()
     config = planned(source, overrides, host=host)
     with ExitStack() as stack:
-        asyncio.run(check_parts(config, RunParts(config, host or default_host(), stack)))
+        asyncio.run(check_parts(config, RunParts(config, host, stack)))
     return config
 
 
@@ -164,7 +170,9 @@ async def _evaluated(config: RunFile, live: RunParts, run: Run | None) -> Evalua
     if run is not None:
         for name in config.model_names:
             await live.model(name).load(run.model_folder(name))
-    return await play_held_out(live, plan, config.plan[-1] if config.plan else None, plan.split, plan.tasks)
+    stage = config.plan[-1] if config.plan else None
+    check_plan(plan, live.splits(stage))
+    return await play_held_out(live, plan, stage, plan.split, plan.tasks)
 
 
 class _Running:
@@ -176,7 +184,7 @@ class _Running:
         self.started = time.perf_counter()
         plan = config.evaluation
         self.evaluations = Evaluations(run, live, plan, progress) if plan is not None else None
-        self.loggers: list[Logger] = []
+        self.loggers: list[Outlet] = []
         self.during: EvaluatesDuring | None = None
         self._next_draw, self._caught_up = 0, False
 
@@ -199,7 +207,11 @@ class _Running:
 
     async def _main(self, last: Commit | None) -> Result:
         scope = self.live.scope
-        self.loggers = [scope.keep(self.host.build(spec, scope)) for spec in self.config.loggers]
+        for number, spec in enumerate(self.config.loggers):
+            limit_s, name = self.config.logger_timeout_s, self.host.label(spec)
+            outlet: Outlet = scope.keep(Outlet(f"loggers.{number}", name, limit_s, self.live.failures))
+            await outlet.make(functools.partial(self.host.build, spec, scope))
+            self.loggers.append(outlet)
         if self.evaluations is not None:
             self.during = EvaluatesDuring(self.evaluations, self.live, self.progress, self.loggers)
         done = last.update + 1 if last is not None else 0
@@ -278,11 +290,12 @@ class _Running:
     def _watchers(self, first: int) -> list[Watcher]:
         during: list[Watcher] = [self.during] if self.during is not None else []
         shows, prunes = ShowsProgress(self.progress, first), Prunes(self.run, self.config)
-        return [shows, *during, prunes, Logs(self.loggers), CallsHooks(self.host)]
+        return [shows, *during, prunes, Logs(self.loggers), CallsHooks(self.host, self.live.failures)]
 
-    def _played(self, batch: object) -> None:
+    def _played(self, batch: Batch) -> None:
         self.progress.phase = "updating"
-        self.host.manager.hook.on_trajectories(update=batch.update, trajectories=batch.recorded)  # type: ignore[attr-defined]
+        told = {"update": batch.update, "trajectories": batch.recorded}
+        tell(self.host, self.live.failures, "on_trajectories", told)
 
     def _forget_evaluations_after(self, done: int) -> None:
         """Evaluations of updates that will be made again, after a fall back to an older checkpoint."""

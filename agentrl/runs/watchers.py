@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from agentrl.data.record import Run
 from agentrl.data.types import Outcome
+from agentrl.errors import ConfigError, PluginError
 from agentrl.evaluation.store import best_update
+from agentrl.parts.faults import in_words
 from agentrl.parts.host import Host
-from agentrl.parts.learning import Logger
 from agentrl.parts.run_file import RunFile, Stage
 from agentrl.runs.evaluations import Evaluations
+from agentrl.runs.loggers import Outlet
 from agentrl.runs.parts import RunParts
 from agentrl.runs.progress import Progress
 from agentrl.runs.recorder import Committed
+
+log = logging.getLogger(__name__)
 
 
 class EvaluatesDuring:
     """Plays `during_split` when it is due, in a commit of its own, and tells parts and loggers."""
 
     def __init__(
-        self, evaluations: Evaluations, parts: RunParts, progress: Progress, loggers: Sequence[Logger]
+        self, evaluations: Evaluations, parts: RunParts, progress: Progress, loggers: Sequence[Outlet]
     ) -> None:
         self._evaluations, self._parts, self._progress, self._loggers = evaluations, parts, progress, loggers
 
@@ -32,7 +38,8 @@ class EvaluatesDuring:
         result = await self._evaluations.during(update + 1, stage)
         if result is None:
             return
-        metrics = {"during/success": result.success.value, "during/return": result.mean_return.value}
+        metrics = {"during/return": result.mean_return.value} if result.plays else {}
+        metrics |= {"during/success": result.success.value} if result.says_success else {}
         self._progress.metrics |= metrics
         live = self._parts.live.get(stage.name)
         for part in live.observers.values() if live is not None else ():
@@ -40,7 +47,7 @@ class EvaluatesDuring:
             if observe is not None:
                 observe(result)
         for logger in self._loggers:
-            logger.log(update, metrics)
+            await logger.log(update, metrics)
 
 
 class Prunes:
@@ -62,22 +69,36 @@ class Prunes:
 class Logs:
     """Gives every update's metrics to the loggers of the run file."""
 
-    def __init__(self, loggers: Sequence[Logger]) -> None:
+    def __init__(self, loggers: Sequence[Outlet]) -> None:
         self._loggers = loggers
 
     async def committed(self, event: Committed) -> None:
         for logger in self._loggers:
-            logger.log(event.update, event.metrics)
+            await logger.log(event.update, event.metrics)
 
 
 class CallsHooks:
     """Calls `on_update` of every plugin."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, failures: Counter[str]) -> None:
+        self._host, self._failures = host, failures
 
     async def committed(self, event: Committed) -> None:
-        self._host.manager.hook.on_update(update=event.update, metrics=event.metrics)
+        tell(self._host, self._failures, "on_update", {"update": event.update, "metrics": event.metrics})
+
+
+def tell(host: Host, failures: Counter[str], hook: str, told: Mapping[str, object]) -> None:
+    """Call a hook of every plugin that watches. One that raises is counted and named; ConfigError and PluginError pass."""
+    manager = host.manager
+    for impl in reversed(getattr(manager.hook, hook).get_hookimpls()):  # the order in which pluggy calls them
+        others = [plugin for plugin in manager.get_plugins() if plugin is not impl.plugin]
+        try:
+            manager.subset_hook_caller(hook, others)(**told)
+        except (ConfigError, PluginError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # what a watcher raises is its own affair
+            failures[f"plugins.{impl.plugin_name}"] += 1
+            log.warning("%s of plugin %s failed: %s", hook, impl.plugin_name, in_words(error))
 
 
 class ShowsProgress:
@@ -90,6 +111,8 @@ class ShowsProgress:
         self._progress.metrics = dict(event.metrics)
         self._progress.update = event.update - self._first + 1
         name, trajectories = event.stage.name, event.batch.usable
+        for part in (key for key in event.metrics if key.endswith("/failed")):
+            self._progress.advise(part, f"{part.removesuffix('/failed')} failed; the run goes on, and run.log says why")
         ratio = event.metrics.get("train/row_tokens_ratio", 0.0)
         if ratio > 3:
             self._progress.advise(f"rows of {name}", _ROWS.format(ratio))

@@ -74,7 +74,7 @@ class DemonstratorKit:
         trajectories = finish(sample_player(SampleModel()).play({AGENT: self._make()}, plays))
         for trajectory in trajectories:
             require(not trajectory.outcome.failed, f"a play ended with {trajectory.outcome.value}: {trajectory.error}")
-        return f"{sum(t.success for t in trajectories)} of {len(trajectories)} tasks solved"
+        return f"{sum(bool(t.success) for t in trajectories)} of {len(trajectories)} tasks solved"
 
     def a_world_without_lists_is_played_or_refused(self) -> None:
         for world, info in self._played():

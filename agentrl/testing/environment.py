@@ -39,6 +39,7 @@ from agentrl.testing.report import CheckFailed, CheckSkipped, Report, checks_of,
 from agentrl.testing.splits import SAMPLE, shared_content
 from agentrl.testing.world_reports import REPORTS, check_later_reports, check_reports, milestones_of, shows_solution
 from agentrl.worlds.environment import Environment
+from agentrl.worlds.steps import checked_step
 
 LONGEST = 1_000  # turns after which an episode is taken to go on for ever
 
@@ -137,7 +138,7 @@ class _Kit(Stepped):
         return f"{tried} actions"
 
     def the_expert_reaches_the_goal(self) -> str:
-        env, solved, played = self._make(), 0, 20
+        env, solved, said, played = self._make(), 0, 0, 20
         if not has_expert(env):
             raise CheckSkipped("the world has no scripted expert")
         self._reset(env, 0)
@@ -152,8 +153,11 @@ class _Kit(Stepped):
                 _, _, terminated, truncated, info = self._step(env, expert_action(env))
                 if terminated or truncated:
                     break
+            said += info.get("success") is not None
             solved += bool(info.get("success"))
         env.close()
+        if not said:
+            raise CheckSkipped("the world does not say what success is (info['success'], TextWorld.success_above)")
         require(solved == played, f"the expert solved {solved} of {played} tasks")
         return f"{solved} of {played}"
 
@@ -169,6 +173,23 @@ class _Kit(Stepped):
                 require(same, f"parts {dict(parts)} sum to {total}, the reward is {reward}")
         env.close()
         return None if seen else "the world names no parts of its reward"
+
+    def flags_and_info_are_taken_as_they_are(self) -> str:
+        env, said = self._make(), False
+        for observation, _, terminated, truncated, info in self._play(env, min(200, self._actions)):
+            invalid = info.get("invalid") or ""
+            require(
+                isinstance(invalid, str),
+                f"info['invalid'] is {invalid!r}; it says in words why an action did not run, and nothing where it ran",
+            )
+            plain = {name: value for name, value in info.items() if name != "rewards"}
+            try:
+                checked_step((observation, 0.0, terminated, truncated, plain))
+            except (TypeError, ValueError) as error:
+                raise CheckFailed(str(error)) from None
+            said |= info.get("success") is not None
+        env.close()
+        return "" if said else "says nothing of success; [player] success_above may"
 
     def reports_have_their_types(self) -> str:
         env, seen = self._make(), set[str]()

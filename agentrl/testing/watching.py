@@ -135,7 +135,7 @@ class _JudgeKit:
             raise CheckSkipped("it asks neither a scorer nor a policy")
         right, left = sample_plays(self._model), sample_plays(self._model)
         self._judged(right)
-        self._judged(left, self._failing())  # what it raised would end the run
+        self._judged(left, self._failing())  # what it raised would lose all that it wrote
         count = 0
         for known, made in zip(_turns(right), _turns(left), strict=True):
             wanted = dict(_entries(known.columns))

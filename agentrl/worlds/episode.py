@@ -16,9 +16,10 @@ from agentrl.data.schedules import Scheduled
 from agentrl.data.seeds import turn_seed
 from agentrl.data.types import AGENT, EMPTY, Final, Info, Message, Outcome, Trajectory, Turn
 from agentrl.errors import ConfigError, ContextOverflow, PluginError
+from agentrl.parts.faults import in_words, interrupts
 from agentrl.parts.playing import Play, Speakers, Start
 from agentrl.parts.words import Reading, Speak
-from agentrl.worlds.live_world import Ended, LiveWorld, in_words
+from agentrl.worlds.live_world import Ended, LiveWorld
 from agentrl.worlds.speaking import Said, Speaking, Words
 from agentrl.worlds.stepping import World
 from agentrl.worlds.steps import Step, cost_of
@@ -35,6 +36,7 @@ class Rules:
     step_timeout_s: float
     max_turns: Scheduled[int] | None
     max_tokens: int | None
+    success_above: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,17 +99,39 @@ class Episode:
                 outcome, error = Outcome.POLICY_ERROR, f"the first prompt does not fit: {full}"
         except (ConfigError, PluginError):
             raise
-        except Exception as fault:  # a context, a dialect or a codec may fail in any way, as policies do
+        except BaseException as fault:  # a context, a dialect or a codec may fail in any way, as policies do
+            if interrupts(fault):
+                raise
             outcome, error = Outcome.POLICY_ERROR, f"{in_words(fault)} (in {_place(fault)})"
         finally:
             for speaking in self._speaking.values():
                 speaking.forget()
         step = self._last_step
-        return dataclasses.replace(
+        if not outcome.failed and (spoiled := self._spoiled()):
+            outcome, error = Outcome.POLICY_ERROR, spoiled
+        return self._with_success(dataclasses.replace(
             self._blank, turns=tuple(self._turns), task=task, outcome=outcome, hidden=hidden, error=error,
             final=Final(step.observation, step.anchor, step.info) if step is not None else None,
             inherited=min(self._blank.inherited, len(self._turns)), seconds=time.perf_counter() - started,
-        )  # fmt: skip
+        ))  # fmt: skip
+
+    def _spoiled(self) -> str:
+        """What makes it unfit for training: log-probs that are none. They are looked at together, since turns are short."""
+        own = self._turns[self._blank.inherited :]
+        if own and not np.isfinite(np.concatenate([turn.completion.logprobs for turn in own])).all():
+            number, turn = next((n, t) for n, t in enumerate(own) if not np.isfinite(t.completion.logprobs).all())
+            policy = type(self._speakers.get(turn.agent)).__name__
+            return f"{policy} gave log-probs that are not finite in turn {self._blank.inherited + number}"
+        return ""
+
+    def _with_success(self, played: Trajectory) -> Trajectory:
+        """With the success that a setting tells of, where the world told of none."""
+        above = self._rules.success_above
+        if above is None or not played.turns or played.outcome.failed or played.success is not None:
+            return played
+        success = played.outcome is Outcome.TERMINATED and played.episode_return > above
+        last = dataclasses.replace(played.turns[-1], info={**played.turns[-1].info, "success": success})
+        return dataclasses.replace(played, turns=(*played.turns[:-1], last))
 
     async def _turns_of(self, observation: str, info: Info) -> Outcome:
         until, stop = self._play.until, self._rules.words.dialect.stop

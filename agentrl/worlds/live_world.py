@@ -8,11 +8,13 @@ from typing import TypeVar
 
 from agentrl.data.types import Info, Outcome, Task
 from agentrl.errors import SandboxFault
+from agentrl.parts.faults import in_words
+from agentrl.parts.words import Tool
 from agentrl.worlds.stepping import Raised, ThreadedWorld, World, tried
-from agentrl.worlds.steps import Step, checked_reset, checked_step
+from agentrl.worlds.steps import Step, checked_reset, checked_step, checked_words
 
+Given = TypeVar("Given")
 Result = TypeVar("Result")
-LONGEST_ERROR = 2_000
 
 
 class Ended(Exception):
@@ -35,11 +37,24 @@ class LiveWorld:
         """Observation, info, and what is hidden."""
         options = task.options if hasattr(self.bare, "pick_task") else None
         result = await self.call(lambda: self.env.reset(seed=task.seed, options=options))
-        return _read(checked_reset, result)
+        return self._read(checked_reset, result)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether it may offer tools, others after each action too."""
+        return hasattr(type(self.bare), "tool_schemas") or "tool_schemas" in vars(self.bare)
+
+    def words(self) -> tuple[str, tuple[Tool, ...]]:
+        """The world's instructions and the tools that it offers now."""
+        try:
+            told = tried(lambda: (_attribute(self.bare, "instructions"), _attribute(self.bare, "tool_schemas")))
+        except Raised as raised:
+            raise fault(raised.error) from raised.error
+        return self._read(checked_words, told)
 
     async def step(self, action: str) -> Step:
         """One step, checked."""
-        return _read(checked_step, await self.call(lambda: self.env.step(action)))
+        return self._read(checked_step, await self.call(lambda: self.env.step(action)))
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Run a function of the world, in the world's own thread where it has one."""
@@ -57,12 +72,17 @@ class LiveWorld:
             raise Ended(Outcome.TIME_LIMIT, f"the world took {seconds:.1f} s, allowed are {self._limit_s} s")
         return result
 
+    def _read(self, check: Callable[[Given], Result], result: Given) -> Result:
+        try:
+            return check(result)
+        except Exception as error:  # what a stranger's world gave may raise whatever it likes when it is looked at
+            ended = fault(error)
+            raise Ended(ended.outcome, f"the world {type(self.bare).__name__}: {ended.error}") from error
 
-def _read(check: Callable[[object], Result], result: object) -> Result:
-    try:
-        return check(result)
-    except Exception as error:  # what a stranger's world gave may raise whatever it likes when it is looked at
-        raise fault(error) from error
+
+def _attribute(world: object, name: str) -> object:
+    """None where the world has none; what a property raises is not taken for that."""
+    return getattr(world, name) if hasattr(type(world), name) else getattr(world, name, None)
 
 
 def fault(error: BaseException) -> Ended:
@@ -70,12 +90,3 @@ def fault(error: BaseException) -> Ended:
     sandbox, late = isinstance(error, SandboxFault), isinstance(error, TimeoutError)
     outcome = Outcome.SANDBOX_ERROR if sandbox else Outcome.TIME_LIMIT if late else Outcome.ENV_ERROR
     return Ended(outcome, in_words(error))
-
-
-def in_words(error: BaseException) -> str:
-    """Type and message of an exception, however long the message is and whatever reading it raises."""
-    try:
-        message = str(error)
-    except Exception:
-        message = "its message cannot be read"
-    return f"{type(error).__name__}: {message[:LONGEST_ERROR]}"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import gymnasium
 
 from agentrl.data.types import Batch, Trajectory
 from agentrl.errors import PluginError
+from agentrl.parts.faults import short
 from agentrl.parts.playing import Play, Speakers
 from agentrl.parts.run_file import PlayerSettings
 from agentrl.parts.weights import Model
 from agentrl.parts.words import Context, Dialect
 from agentrl.worlds.episode import Episode, Moment, Rules, unplayed
 from agentrl.worlds.live_world import fault
+from agentrl.worlds.patience import Patience
 from agentrl.worlds.sessions import View
 from agentrl.worlds.speaking import Words
 from agentrl.worlds.stepping import Clock, Raised, ThreadedWorld, World, tried
@@ -48,12 +50,16 @@ class EpisodePlayer:
         dialect: Dialect,
         settings: PlayerSettings,
         model: Model | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        """`model` writes the ids of what demonstrators and chat services say."""
+        """`model` writes the ids of what demonstrators and chat services say; `names` says which plugin made what."""
         self.context = context
         self._environments, self._retries = environments, settings.retries
-        words = Words(context, dialect, model)
-        self._rules = Rules(words, settings.step_timeout_s, settings.max_turns, settings.max_tokens)
+        self._patience = Patience(settings.answer_timeout_s)
+        words = Words(context, dialect, model, self._patience, names or {})
+        self._rules = Rules(
+            words, settings.step_timeout_s, settings.max_turns, settings.max_tokens, settings.success_above
+        )
         self._places = asyncio.Semaphore(settings.concurrency)
         self._idle: list[World] = []
         self._moments: dict[str, dict[str, dict[int, Moment]]] = {}  # by group, trajectory and turn
@@ -64,6 +70,7 @@ class EpisodePlayer:
         """All attempts, in the order of the plays. Raises ConfigError and PluginError; every other fault is an Outcome."""
         if not self._running:
             self._since = time.perf_counter()
+            self._patience.begin()
         self._running += 1
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -73,6 +80,7 @@ class EpisodePlayer:
         finally:
             self._running -= 1
             if not self._running:
+                self._patience.end()
                 self._seconds["collect_seconds"] += time.perf_counter() - self._since
         return [trajectory for task in played for trajectory in task.result()]
 
@@ -135,7 +143,7 @@ class EpisodePlayer:
         clock = Clock()
         env = self._environments(clock)
         if not isinstance(env, gymnasium.Env):
-            raise PluginError(f"a world must be a gymnasium.Env; got {env!r}")
+            raise PluginError(f"a world must be a gymnasium.Env; got {short(env)}")
         blocks = self._environments.threaded or getattr(env.unwrapped, "blocks", False)
         return ThreadedWorld(env, clock) if blocks else World(env, clock)
 

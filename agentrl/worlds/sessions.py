@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from agentrl.data.types import Message, Turn
 from agentrl.errors import PluginError
+from agentrl.parts.faults import short
 from agentrl.parts.words import Answer, Context, Reading, Session, Speak, Tool
 
 View: TypeAlias = Callable[[str, Sequence[Turn], str, tuple[Message, ...]], tuple[Message, ...]]
@@ -47,13 +48,15 @@ class FunctionSession(Session):
 
 def begin_session(
     context: Context | View, *, instructions: str, key: str, seed: int, speaker: str,
-    count: Callable[[Sequence[Message]], int],
+    count: Callable[[Sequence[Message]], int], name: str = "the context",
 ) -> Session:  # fmt: skip
-    """The session of one trajectory and speaker. Raises PluginError for something that is no context."""
+    """The session of one trajectory and speaker. Raises PluginError, naming the context, for something that is none."""
     begin = getattr(context, "begin", None)
-    if begin is not None:
-        session: Session = begin(instructions=instructions, key=key, seed=seed, speaker=speaker, count=count)
-        return session
-    if not callable(context):
-        raise PluginError(f"a context is a function or has `begin`; {context!r} is neither")
-    return FunctionSession(context, instructions)
+    if begin is None:
+        if not callable(context):
+            raise PluginError(f"{name}: a context is a function or has `begin`; {short(context)} is neither")
+        return FunctionSession(context, instructions)
+    session: Session = begin(instructions=instructions, key=key, seed=seed, speaker=speaker, count=count)
+    if missing := [attribute for attribute in ("view", "answer", "tools") if not hasattr(session, attribute)]:
+        raise PluginError(f"{name}: begin gave {short(session)}, which lacks {', '.join(missing)} of agentrl.Session")
+    return session

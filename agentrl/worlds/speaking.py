@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
 from agentrl.data.types import AGENT, Completion, Info, Message, Outcome, Turn
 from agentrl.errors import ConfigError, ContextOverflow, PluginError
+from agentrl.parts.faults import in_words, interrupts, short
 from agentrl.parts.playing import Dialogue, Play, Speaker
 from agentrl.parts.weights import Model
-from agentrl.parts.words import Answer, Codec, Context, Dialect, Prompt, Reading, Speak, Tool
-from agentrl.worlds.live_world import Ended, LiveWorld, fault, in_words
+from agentrl.parts.words import Answer, Codec, Context, Dialect, Prompt, Reading, Speak
+from agentrl.worlds.live_world import Ended, LiveWorld
+from agentrl.worlds.patience import Patience
 from agentrl.worlds.sessions import View, begin_session
-from agentrl.worlds.steps import Step, short
+from agentrl.worlds.steps import Step
 from agentrl.worlds.toolcalls import ToolAction, ToolCall
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,22 @@ class Words:
     context: Context | View
     dialect: Dialect
     model: Model | None  # writes the ids of speakers that have none of their own
+    patience: Patience
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Kind → which plugin made the part, for messages."""
+
+    def name(self, kind: str) -> str:
+        """Who is to blame for what a part of this kind gave."""
+        part = getattr(self, kind)
+        function = getattr(part, "func", part)  # settings are bound to a function as a partial
+        return self.names.get(kind, f"the {kind} {getattr(function, '__name__', type(part).__name__)}")
 
 
 class Speaking:
     """A speaker's session, its own turns and its last completion.
 
-    What a policy, context or dialect gives instead of what it should is a mistake of the plugin: PluginError.
+    What a policy gives instead of a completion ends the trajectory. What a context or dialect gives instead of what it
+    should is a mistake of the plugin, whatever is played: PluginError.
     """
 
     def __init__(
@@ -46,19 +57,28 @@ class Speaking:
     ) -> None:
         self.name, self.turns = name, list[Turn]()
         self._dialect, self._world, self._speaker = words.dialect, world, speaker
+        self._words = words
         model = words.model
         self._codec: Codec | None = getattr(speaker, "codec", None) or (model.codec if model is not None else None)
         self._update = model.version.update if model is not None else 0
         self._key = trajectory if name == AGENT else f"{trajectory}/{name}"
         self._demonstrates = not inspect.iscoroutinefunction(speaker.act)  # looks at the world itself
         self._last: Completion | None = None
-        self._context = play.context or words.context
-        self._tools: tuple[Tool, ...] = self._of_world()  # and the context's, from the first view on
-        wanted = str(getattr(world.bare, "instructions", "") or "")
+        if play.context is not None:
+            self._words = dataclasses.replace(words, context=play.context, names={})
+        wanted, self._tools = world.words()
         instructions = "\n\n".join(part for part in (wanted, words.dialect.instructions) if part)
         self._session = begin_session(
-            self._context, instructions=instructions, key=self._key, seed=play.seed, speaker=name, count=self._count
+            self._words.context,
+            instructions=instructions,
+            key=self._key,
+            seed=play.seed,
+            speaker=name,
+            count=self._count,
+            name=self._words.name("context"),
         )
+        self._tools += tuple(self._session.tools)
+        self._wait = words.patience.join()
 
     def take(self, turn: Turn) -> None:
         """This speaker has said this."""
@@ -67,27 +87,24 @@ class Speaking:
 
     def forget(self) -> None:
         """The trajectory is over, or could not begin; the policy may free what it keeps for it."""
+        self._words.patience.leave(self._wait)
         if not self._demonstrates:
             try:
                 self._speaker.forget(self._key)  # type: ignore[union-attr]
-            except Exception:  # the trajectory is played; what the policy fails to free is the policy's
+            except BaseException as error:  # the trajectory is played; what the policy fails to free is the policy's
+                if interrupts(error):
+                    raise
                 log.warning("%s.forget failed", type(self._speaker).__name__, exc_info=True)
-
-    def _of_world(self) -> tuple[Tool, ...]:
-        """The tools that the world offers now. Raises Ended where it fails to say."""
-        try:
-            return tuple(getattr(self._world.bare, "tool_schemas", ()) or ())
-        except Exception as error:  # a stranger's property may raise whatever it likes
-            raise fault(error) from error
 
     def view(self, observation: str) -> tuple[Message, ...] | Speak:
         """What it reads now, or what it is asked first, with the tools that there are now."""
-        self._tools = (*self._of_world(), *self._session.tools)
+        if self._world.has_tools:
+            self._tools = (*self._world.words()[1], *self._session.tools)
         seen = self._session.view(self.turns, observation)
         messages = seen.messages if isinstance(seen, Speak) else seen
         if not (isinstance(messages, (tuple, list)) and messages and isinstance(messages[-1], Message)):
             raise PluginError(
-                f"the context {_name(self._context)} gave {short(seen)}; it gives agentrl.Message objects, or a Speak"
+                f"{self._words.name('context')} gave {short(seen)}; it gives agentrl.Message objects, or a Speak"
             )
         return seen
 
@@ -97,7 +114,7 @@ class Speaking:
         if answer is None:
             return None
         if not isinstance(answer, Answer):
-            raise PluginError(f"the context {_name(self._context)} answered {short(answer)}, no agentrl.Answer")
+            raise PluginError(f"{self._words.name('context')} answered {short(answer)}, no agentrl.Answer")
         return Step.unmoved(info, answer)
 
     def read(self, completion: Completion) -> Reading:
@@ -106,9 +123,7 @@ class Speaking:
             return _structured(completion)
         reading = self._dialect.read(completion.text)
         if not isinstance(reading, Reading) or not isinstance(reading.action, str):
-            raise PluginError(
-                f"{type(self._dialect).__name__}.read gave {reading!r}; a dialect gives an agentrl.Reading"
-            )
+            raise PluginError(f"{self._words.name('dialect')}: read gave {short(reading)}; it gives an agentrl.Reading")
         return reading
 
     async def say(
@@ -130,20 +145,22 @@ class Speaking:
             if self._demonstrates:
                 return self._encoded(prompt, await self._demonstrated(info, seed), stop), prompt
             dialogue = Dialogue(messages, self._key, seed, prompt, self._tools, info, stop, max_tokens)
+            self._wait.asked += 1
             completion = await self._speaker.act(dialogue)  # type: ignore[call-arg,arg-type,misc]
+            self._wait.answered = self._wait.asked
         except (ContextOverflow, ConfigError, PluginError, Ended):
             raise
-        except Exception as error:  # an engine may fail in any way; the trajectory says so and is never trained on
-            raise Ended(Outcome.POLICY_ERROR, in_words(error)) from error
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+        except BaseException as error:  # an engine may fail in any way; the trajectory says so and is never trained on
+            if self._wait.over():
+                limit_s = self._words.patience.limit_s
+                raise Ended(Outcome.POLICY_ERROR, f"no answer came within answer_timeout_s = {limit_s}") from error
+            if interrupts(error):
                 raise
-            raise Ended(Outcome.POLICY_ERROR, "the policy was cancelled, and this trajectory was not") from error
-        if not isinstance(completion, Completion):
-            raise PluginError(
-                f"{type(self._speaker).__name__}.act gave {completion!r}; a policy gives an agentrl.Completion"
-            )
+            raise Ended(Outcome.POLICY_ERROR, in_words(error)) from error
+        if self._wait.late:  # and the answer came all the same
+            self._wait.over()
+        if not isinstance(completion, Completion) or not isinstance(completion.text, str):
+            raise self._wrong(completion, "a policy gives an agentrl.Completion, whose text is text")
         if prompt is not None and not len(completion.ids):
             encoded = self._encoded(prompt, completion.text, stop)
             structure = {name: getattr(completion, name) for name in ("calls", "thought", "stop", "sampling")}
@@ -167,10 +184,12 @@ class Speaking:
         act: Callable[..., object] = self._speaker.act
         action = await self._world.call(lambda: act(self._world.env, info, seed))
         if not isinstance(action, str):
-            raise PluginError(
-                f"{type(self._speaker).__name__}.act gave {action!r}; a demonstrator gives the action's text"
-            )
+            raise self._wrong(action, "a demonstrator gives the action's text")
         return self._dialect.write(action)
+
+    def _wrong(self, answer: object, wanted: str) -> Ended:
+        """One bad value of a policy ends one trajectory, and says so."""
+        return Ended(Outcome.POLICY_ERROR, f"{type(self._speaker).__name__}.act gave {short(answer)}; {wanted}")
 
     def _encoded(self, prompt: Prompt | None, text: str, stop: tuple[str, ...]) -> Completion:
         """Words that no engine sampled, with the ids that sampling them would have given; log-probs 0."""
@@ -194,11 +213,6 @@ class Speaking:
         """Tokens of a prompt; 0 where nothing makes ids."""
         codec = self._codec
         return len(codec.prompt(messages, tools=self._tools, after=self._last).ids) if codec is not None else 0
-
-
-def _name(part: object) -> str:
-    function = getattr(part, "func", part)  # settings are bound to a function as a partial
-    return str(getattr(function, "__name__", type(part).__name__))
 
 
 def _structured(completion: Completion) -> Reading:

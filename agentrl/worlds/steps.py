@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from agentrl.data.types import Info
-from agentrl.parts.words import Answer
+from agentrl.parts.faults import short
+from agentrl.parts.words import Answer, Tool
 
 _NO_PARTS: Mapping[str, float] = {}
 _TEXTS = ("task", "anchor", "speaker", "invalid")
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 200
+_LISTS = ("admissible", "calls")
 
 
 @dataclass(slots=True, eq=False)  # not frozen: one is made in every turn, and that costs three times as much
@@ -69,10 +68,26 @@ def checked_step(result: object) -> Step:
         reward = _number("the reward of a step", reward)
     if not isinstance(observation, str) or not (type(info) is dict or isinstance(info, Mapping)):
         raise TypeError(f"step gave {short(result)}; the observation is text, the info a mapping")
+    if type(terminated) is not bool or type(truncated) is not bool:
+        terminated, truncated = _flag("terminated", terminated), _flag("truncated", truncated)
     rewards = info.get("rewards")
-    if rewards:
-        rewards = _numbers("info['rewards']", rewards)
-    return Step(observation, reward, rewards or _NO_PARTS, bool(terminated), bool(truncated), _checked(info))
+    rewards = _NO_PARTS if rewards is None else _numbers("info['rewards']", rewards)
+    return Step(observation, reward, rewards, terminated, truncated, _checked(info))
+
+
+def checked_words(told: tuple[object, object]) -> tuple[str, tuple[Tool, ...]]:
+    """A world's instructions and tools. Raises TypeError that says what was given."""
+    instructions, tools = told
+    if instructions is not None and not isinstance(instructions, str):
+        raise TypeError(f"its instructions are {short(instructions)}; they are text")
+    tools = () if tools is None else tools
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise TypeError(f"its tool_schemas are {short(tools)}; they are a list of mappings")
+    tools = tuple(tools)
+    for tool in tools:
+        if not isinstance(tool, Mapping):
+            raise TypeError(f"its tool_schemas hold {short(tool)}; each is a mapping")
+    return instructions or "", tools
 
 
 def cost_of(info: Info, seconds: float, tokens: int) -> dict[str, float]:
@@ -87,28 +102,50 @@ def cost_of(info: Info, seconds: float, tokens: int) -> dict[str, float]:
     return cost if own is None or not isinstance(own, Mapping) else {**cost, **own}
 
 
-def short(value: object) -> str:
-    """A value for a message: not all of it, and nothing that it raises."""
-    return _SHORT.repr(value)
-
-
-def _checked(info: Info) -> Info:
-    """The info, with plain values where other rooms count on them."""
+def _checked(info: Info) -> Info:  # noqa: C901
+    """The info, with plain values where other rooms count on them. Long and flat, because every step runs it."""
     if not info:
         return info
     for name in _TEXTS:
-        value = info.get(name)
-        if value is not None and type(value) is not str:
-            info = {**info, name: "" if name == "invalid" and not value else str(value)}
+        value = info.get(name, "")
+        if type(value) is not str:
+            info = {key: other for key, other in info.items() if key != name}  # None is nothing said
+            if value is not None and (name != "invalid" or value):
+                info[name] = str(value)
     success = info.get("success")
     if success is not None and type(success) is not bool:
-        if not isinstance(success, (np.bool_, int, float)):
-            raise TypeError(f"the world gave info['success'] = {short(success)}; it is True or False")
-        info = {**info, "success": bool(success)}
+        info = {**info, "success": _flag("info['success']", success)}
+    for name in _LISTS:
+        value = info.get(name, ())
+        if type(value) is not tuple and type(value) is not list:
+            info = {**info, name: (value := _listed(f"info[{name!r}]", value))}
+        if name == "admissible" and value and type(value[0]) is not str:
+            info = {**info, name: tuple(_action(action) for action in value)}
     for name in ("rewards_by", "cost"):
         if name in info:
             info = {**info, name: _numbers(f"info[{name!r}]", info[name])}
     return info
+
+
+def _flag(where: str, value: object) -> bool:
+    """A truth value: False and True, or 0 and 1, of Python or NumPy."""
+    if not isinstance(value, (bool, int, float, np.bool_, np.number)) or value not in (0, 1):
+        raise TypeError(f"{where} is {short(value)}; it is True or False")
+    return bool(value)
+
+
+def _listed(where: str, value: object) -> tuple[object, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, (str, bytes, Mapping, set, frozenset)) or not isinstance(value, Iterable):
+        raise TypeError(f"{where} is {short(value)}; it is a list, or None")
+    return tuple(value)
+
+
+def _action(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"info['admissible'] holds {short(value)}; actions are text")
+    return str(value)
 
 
 def _numbers(where: str, parts: object) -> Mapping[str, float]:
@@ -123,7 +160,7 @@ def _numbers(where: str, parts: object) -> Mapping[str, float]:
 
 def _number(where: str, value: object) -> float:
     try:
-        if isinstance(value, (str, bytes)):
+        if isinstance(value, (str, bytes)) or np.ndim(value):  # type: ignore[arg-type]
             raise TypeError
         number = float(value)  # type: ignore[arg-type]  # whatever it is, it is tried
     except (TypeError, ValueError, OverflowError):  # no number, or one beyond all of ours

@@ -30,7 +30,7 @@ class Scene(msgspec.Struct, frozen=True):
     done: bool = False
     """Whether the task has ended by itself (Gymnasium's `terminated`)."""
     success: bool | None = None
-    """Whether the goal is reached; None: where the task is done and the reward above 0."""
+    """Whether the goal is reached; None: see the world's `success_above`."""
     admissible: Sequence[str] | None = None
     """Every action that would run now; None where they cannot be listed."""
     invalid: str = ""
@@ -69,6 +69,7 @@ class TextWorld(Environment):
     is a copy of all attributes but `resources`; a world that knows what changes overrides `state` and `load`.
 
     >>> class Door(TextWorld):
+    ...     success_above = 0.0
     ...     def begin(self, task):
     ...         return Scene("You stand before a door.", admissible=("open", "wait"))
     ...
@@ -88,6 +89,9 @@ class TextWorld(Environment):
 
     reward_name: str = "goal"
     """What the reward is called in `info["rewards"]` where the world names no parts."""
+
+    success_above: float | None = None
+    """A task that is done with a reward above this is a success, where its scene does not say; None: nobody says."""
 
     after_the_end: str | None = None
     """What is observed when an action comes after the end; None: the last observation again."""
@@ -222,24 +226,29 @@ class TextWorld(Environment):
         if self.after_the_end is not None:
             idle["observation"] = self.after_the_end
         rewards = None if last.rewards is None else dict.fromkeys(last.rewards, 0.0)
-        return last.replace(**idle, rewards=rewards, success=self._show(last)[-1]["success"])
+        return last.replace(**idle, rewards=rewards, success=self._show(last)[-1].get("success"))
 
     def _show(self, scene: Scene) -> tuple[str, float, bool, bool, dict[str, Any]]:  # noqa: C901
         """What Gymnasium wants to be told of a scene. Long and flat, because every step of every world runs it."""
         self.scene = scene
         observation, done, reward, rewards = scene.observation, scene.done, scene.reward, scene.rewards
         anchor, success = scene.anchor, scene.success
+        above = self.success_above if success is None else None
         if rewards is not None and not reward:
             reward = sum(rewards.values())
         if type(reward) is not float:
+            if reward is None or isinstance(reward, (str, bytes)):
+                raise TypeError(f"{type(self).__name__} gave the reward {reward!r}; it is one number")
             reward = float(reward)
         info: dict[str, Any] = {
             "task": self._key,
             "anchor": observation if anchor is None else anchor,
             "rewards": {self.reward_name: reward} if rewards is None else rewards,
-            "success": done and reward > 0 if success is None else success,
+            "success": success if above is None else done and reward > above,
             "invalid": scene.invalid,
         }
+        if success is None and above is None:
+            del info["success"]
         if scene.admissible is not None:
             info["admissible"] = scene.admissible
         if scene.milestones is not None:

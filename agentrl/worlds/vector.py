@@ -59,7 +59,8 @@ def make(
     about `probe_s` seconds, and takes threads (where the world declares `blocks = True`) or processes only if they are
     then seen to be faster than stepping one world after the other. Actions and observations are tuples of whole
     strings. `infos` follows Gymnasium's form and is only built as far as it is read; `infos.each` are the infos
-    themselves. A world that is over is begun anew by the next step, whatever the action (Gymnasium's NEXT_STEP).
+    themselves. A world that is over is begun anew by the next step, whatever the action (Gymnasium's NEXT_STEP), with
+    the options of its last reset, but for `index`.
     Processes start as Python's default says (`multiprocessing.set_start_method`).
     Raises ConfigError for an unknown name, mode or setting, and for worlds whose observations are not text.
     """
@@ -67,15 +68,16 @@ def make(
         wrong = f"count = {count}: give at least 1" if count < 1 else f"mode = {mode!r}. {did_you_mean(mode, MODES)}"
         raise ConfigError(f"vectorised play: {wrong}")
     factory = _factory(environment, settings)
+    factories = [functools.partial(Remembering, factory)] * count
     if mode != "auto":
-        return _VECTORS[mode]([factory] * count)
+        return _VECTORS[mode](factories)
     cost = measure(factory, probe_s=probe_s)
     chosen = choose(cost, count, cores=cores())
-    vector = _VECTORS[chosen]([factory] * count)
+    vector = _VECTORS[chosen](factories)
     if chosen == "inline" or _seconds_per_round(vector, probe_s) < count * cost.seconds:
         return vector
     vector.close()  # this machine is busier than the estimate knows
-    return _VECTORS["inline"]([factory] * count)
+    return _VECTORS["inline"](factories)
 
 
 def measure(factory: Factory, *, probe_s: float = 0.1) -> StepCost:
@@ -222,6 +224,21 @@ class ProcessesVector(_LazyInfos, AsyncVectorEnv):
 
     def __init__(self, factories: Sequence[Factory]) -> None:
         super().__init__(factories, shared_memory=False, copy=False)
+
+
+class Remembering(gymnasium.Wrapper[str, str, str, str]):
+    """A world that a vector begins anew, by a bare `reset()`, with the options of its last reset, but for `index`."""
+
+    def __init__(self, factory: Factory) -> None:
+        super().__init__(factory())
+        self.step = self.env.step  # type: ignore[method-assign]  # asked at every step, and cheaper than to pass it on
+        self._options: dict[str, Any] = {}
+
+    def reset(self, **given: Any) -> Any:
+        if not given:
+            return self.env.reset(options=self._options) if self._options else self.env.reset()
+        self._options = {name: value for name, value in (given.get("options") or {}).items() if name != "index"}
+        return self.env.reset(**given)
 
 
 class _InThread(gymnasium.Wrapper[str, str, str, str]):

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 
 from agentrl.data.types import Completion, Message
-from agentrl.errors import PluginError
+from agentrl.errors import PluginError, PolicyFault
+from agentrl.parts.faults import in_words, interrupts, short
 from agentrl.parts.playing import Dialogue, Policy
 from agentrl.worlds.stepping import Clock
 
@@ -40,14 +41,17 @@ class LoopVoice:
         codec = getattr(self._policy, "codec", None)
         prompt = codec.prompt(messages) if codec is not None else None
         started = time.perf_counter()
+        name = type(self._policy).__name__
         try:
             completion = await self._policy.act(Dialogue(messages, self._key, seed, prompt))
+        except BaseException as error:
+            if isinstance(error, (Exception, asyncio.CancelledError)) or interrupts(error):
+                raise
+            raise PolicyFault(f"{name}: {in_words(error)}") from error  # a task that lets it pass ends the whole loop
         finally:
             self._policy.forget(self._key)
         if not isinstance(completion, Completion):
-            raise PluginError(
-                f"{type(self._policy).__name__}.act gave {completion!r}; a policy gives an agentrl.Completion"
-            )
+            raise PolicyFault(f"{name}.act gave {short(completion)}; a policy gives an agentrl.Completion")
         seconds = round(time.perf_counter() - started, 6)
         for name, value in (("user_calls", 1), ("user_tokens", len(completion.ids)), ("user_seconds", seconds)):
             self._clock.asked[name] = self._clock.asked.get(name, 0) + value

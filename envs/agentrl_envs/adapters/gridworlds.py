@@ -9,6 +9,8 @@ from gymnasium import spaces
 from agentrl_envs.adapters.adapter import foreign
 
 ACTIONS = ("turn left", "turn right", "go forward", "pick up", "drop", "toggle", "done")
+SUCCESS_REWARD = 0.05
+"""The reward is 1 - 0.9 · steps / limit at the goal and 0 at any other end."""
 RULES = (
     "You walk through rooms on a grid and see a square in front of you. `toggle` opens and closes doors and boxes (a "
     "locked door needs the key of its colour in hand); `pick up`, `drop` and `toggle` act on the cell in front of you."

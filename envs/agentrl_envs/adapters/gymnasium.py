@@ -37,13 +37,15 @@ def make(
 
     `action_names` replaces the names of a finite set of actions. `max_turns` 0 keeps the world's own limit (200 where
     it has none). A task is a seed of the world; `valid` keeps that many seeds apart as a split, which is of use where
-    the world draws its layout from the seed. A success is an end with a reward above 0, or of at least
-    `success_reward`.
+    the world draws its layout from the seed. A success is what the world calls one (`info["is_success"]`), else an end
+    with a last reward of at least `success_reward`, which is known for the toy-text worlds and MiniGrid.
 
-    Raises ConfigError for an unknown id, and for spaces that cannot be put into words.
+    Raises ConfigError for an unknown id, for spaces that cannot be put into words, and for settings that would change
+    nothing.
     """
-    env = _make(id, settings or {})
+    env = _make(id, settings or {}, max_turns)
     if all(isinstance(space, _TEXT) for space in (env.observation_space, env.action_space)):
+        _check_words(id, action_names=action_names, valid=valid, success_reward=success_reward)
         return env
     return Gymnasium(env, action_names=action_names, max_turns=max_turns, valid=valid, success_reward=success_reward)
 
@@ -70,7 +72,8 @@ class Gymnasium(Adapter):
         self._told: Callable[[gymnasium.Env[object, object], Any], str] | None = told.show if told else None
         names = action_names or (gridworlds.ACTIONS if self._grid else told.actions if told else ())
         self._names = _check_names(names, env.action_space, self._id)
-        self._success_reward = told.success_reward if told and success_reward is None else success_reward
+        known_reward = gridworlds.SUCCESS_REWARD if self._grid else told.success_reward if told else None
+        self._success_reward = known_reward if success_reward is None else success_reward
         self.max_turns = max_turns or (spec and spec.max_episode_steps) or DEFAULT_TURNS
         if valid:
             self.splits = {"train": SEEDS, "valid": valid}
@@ -92,10 +95,12 @@ class Gymnasium(Adapter):
             return Scene(self.scene.observation, admissible=self.scene.admissible, invalid=str(refused))
         observation, reward, terminated, truncated, info = self._live.step(value)
         reward = float(reward)
-        enough = reward > 0 if self._success_reward is None else reward >= self._success_reward
-        success = bool(info.get("is_success", terminated and enough))
+        success = info.get("is_success")
+        if success is None and self._success_reward is not None:
+            success = terminated and reward >= self._success_reward
         words, admissible = self._words(observation), self._admissible(info)
-        return Scene(words, reward, bool(terminated), success, admissible, truncated=bool(truncated))
+        said = None if success is None else bool(success)
+        return Scene(words, reward, bool(terminated), said, admissible, truncated=bool(truncated))
 
     def content(self) -> str:
         """The world and its seed: what is drawn later hangs on it even where two seeds begin alike."""
@@ -122,13 +127,21 @@ class Gymnasium(Adapter):
 _TEXT = (agentrl.UnicodeText, spaces.Text)
 
 
-def _make(env_id: str, settings: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+def _make(env_id: str, settings: dict[str, Any], max_turns: int) -> gymnasium.Env[Any, Any]:
     if env_id.startswith(("MiniGrid-", "BabyAI-")):
         foreign("minigrid", extra="minigrid")  # registers its worlds
     try:
-        return gymnasium.make(env_id, disable_env_checker=True, **settings)
+        return gymnasium.make(env_id, max_turns or None, disable_env_checker=True, **settings)
     except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
         raise agentrl.ConfigError(f"Gymnasium cannot make {env_id!r} with settings {settings}: {error}") from error
+
+
+def _check_words(env_id: str, **settings: object) -> None:
+    for name, value in settings.items():
+        if value not in ((), 0, None):
+            raise agentrl.ConfigError(
+                f"{name} = {value!r} is for worlds that are put into words; {env_id} is played in words of its own"
+            )
 
 
 def _check_names(names: tuple[str, ...], space: gymnasium.Space[object], env_id: str) -> tuple[str, ...]:

@@ -75,8 +75,8 @@ _TAXI = (
 )
 _BLACKJACK = "Come closer to 21 than the dealer without going over it. Hit takes a card, stick ends your turn."
 _WORLDS: dict[str, Known] = {
-    "FrozenLake": Known(("left", "down", "right", "up"), _LAKE, _lake),
+    "FrozenLake": Known(("left", "down", "right", "up"), _LAKE, _lake, 1.0),
     "CliffWalking": Known(("up", "right", "down", "left"), _CLIFF, _cliff, -1.0),
-    "Taxi": Known(("south", "north", "east", "west", "pick up", "drop off"), _TAXI, _taxi),
-    "Blackjack": Known(("stick", "hit"), _BLACKJACK, _blackjack),
+    "Taxi": Known(("south", "north", "east", "west", "pick up", "drop off"), _TAXI, _taxi, 20.0),
+    "Blackjack": Known(("stick", "hit"), _BLACKJACK, _blackjack, 1.0),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import agentrl
 from agentrl import Scene
@@ -46,7 +46,7 @@ class Household(agentrl.TextWorld):
         anchor: Literal["observation", "state"] = "observation",
         expert: Literal["search", "oracle"] = "search",
         admissible: bool = True,
-        help_in_admissible: bool = True,
+        help_in_admissible: Annotated[bool, agentrl.OnlyWith("admissible")] = True,
     ) -> None:
         self._recipe = Recipe(task_types, rooms, receptacles, object_types, copies, objects, layouts)
         _check(self._recipe, max_turns)

@@ -18,6 +18,7 @@ class TabularWorld(Exact[S], agentrl.TextWorld):
     action too: feedback, calls, cost.
     """
 
+    success_above = 0.0
     details: Any
     first: S
 

@@ -29,8 +29,10 @@ def gigpo(
     similarity: Annotated[
         float | None, "anchors whose texts are so much alike (0 to 1) count as equal; None: only equal ones"
     ] = None,
-    ddof: Annotated[Literal[0, 1], "1: standard deviation of a sample, 0: of a population"] = 1,
-    epsilon: Annotated[float, "added to the standard deviation"] = 1e-6,
+    ddof: Annotated[
+        Literal[0, 1], "1: standard deviation of a sample, 0: of a population", agentrl.OnlyWith("std")
+    ] = 1,
+    epsilon: Annotated[float, "added to the standard deviation", agentrl.OnlyWith("std")] = 1e-6,
     lone: Annotated[Lone, "episode term of a trajectory alone in its group: 0, or its raw score"] = "zero",
     reward_weights: Annotated[
         dict[str, float] | None, "named parts of the reward → weight; `turn.reward` unless given"

@@ -17,10 +17,14 @@ def grpo(
     trajectories: Sequence[agentrl.Trajectory],
     *,
     std: Annotated[bool, "divide by the standard deviation of the group; else returns are only centred"] = True,
-    ddof: Annotated[Literal[0, 1], "1: standard deviation of a sample, 0: of a population"] = 1,
-    epsilon: Annotated[float, "added to the standard deviation"] = 1e-6,
+    ddof: Annotated[
+        Literal[0, 1], "1: standard deviation of a sample, 0: of a population", agentrl.OnlyWith("std")
+    ] = 1,
+    epsilon: Annotated[float, "added to the standard deviation", agentrl.OnlyWith("std")] = 1e-6,
     lone: Annotated[Lone, "advantage of a trajectory alone in its group: 0, or its raw return"] = "zero",
-    min_std: Annotated[float, "a group whose standard deviation is not above this gets 0"] = 0.0,
+    min_std: Annotated[
+        float, "a group whose standard deviation is not above this gets 0", agentrl.OnlyWith("std")
+    ] = 0.0,
     reward_weights: Annotated[
         dict[str, float] | None, "named parts of the reward → weight; `turn.reward` unless given"
     ] = None,

@@ -22,7 +22,11 @@ def return_to_go(
     baseline: Annotated[
         Literal["none", "group", "turn"], "what is subtracted: nothing, the group's mean at its start, or at each turn"
     ] = "group",
-    lone: Annotated[Lone, "with a baseline, a trajectory alone in its group gets 0, or its raw G_t"] = "zero",
+    lone: Annotated[
+        Lone,
+        "with a baseline, a trajectory alone in its group gets 0, or its raw G_t",
+        agentrl.OnlyWith("baseline", "group", "turn"),
+    ] = "zero",
     reward_weights: Annotated[
         dict[str, float] | None, "named parts of the reward → weight; `turn.reward` unless given"
     ] = None,

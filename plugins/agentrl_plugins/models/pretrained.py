@@ -26,8 +26,8 @@ def pretrained(
     dtype: Annotated[Literal["float32", "bfloat16"], "type of the weights"] = "float32",
     device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where torch sees one"] = "auto",
     lora_rank: Annotated[int, "rank of a fresh LoRA adapter, which alone is trained and saved; 0: all weights"] = 0,
-    lora_alpha: Annotated[int, "the adapter counts lora_alpha / lora_rank times"] = 32,
-    lora_targets: Annotated[tuple[str, ...], "modules that get an adapter"] = _LINEAR,
+    lora_alpha: Annotated[int, "the adapter counts lora_alpha / lora_rank times", agentrl.OnlyWith("lora_rank")] = 32,
+    lora_targets: Annotated[tuple[str, ...], "modules that get an adapter", agentrl.OnlyWith("lora_rank")] = _LINEAR,
     history: Annotated[
         Literal["template", "as_sampled"],
         "old answers in a prompt: as the chat template writes them, or the tokens that were sampled",

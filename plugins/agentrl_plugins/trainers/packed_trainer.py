@@ -7,7 +7,7 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,6 +25,7 @@ from agentrl import (
     Logprobs,
     Loss,
     Model,
+    OnlyWith,
     PolicyFault,
     RecordError,
     Row,
@@ -89,12 +90,16 @@ class PackedTrainer:
         *,
         optimizer: Annotated[Kind, "muon: Muon for the hidden matrices, AdamW for all else"] = "adamw",
         learning_rate: Annotated[float, "size of AdamW's steps"] = 1e-4,
-        matrix_learning_rate: Annotated[float, "size of Muon's steps"] = 0.02,
+        matrix_learning_rate: Annotated[float, "size of Muon's steps", OnlyWith("optimizer", "muon")] = 0.02,
         weight_decay: Annotated[float, "share of a weight that decays per step, times the learning rate"] = 0.0,
         betas: Annotated[tuple[float, float], "decay of AdamW's two moments per step"] = (0.9, 0.95),
         schedule: Annotated[Course, "how both learning rates go on; linear and cosine end at 0"] = "constant",
         warmup_updates: Annotated[float, "updates in which the learning rates rise from 0; 0.1: a tenth of one"] = 0.0,
-        total_updates: Annotated[int | None, "updates after which the schedule ends; the stage's unless given"] = None,
+        total_updates: Annotated[
+            int | None,
+            "updates after which the schedule ends; the stage's unless given",
+            OnlyWith("schedule", "linear", "cosine"),
+        ] = None,
         clip_norm: Annotated[float | None, "largest norm of the gradient; None: any"] = 1.0,
         epochs: Annotated[int, "how often an update goes through its rows"] = 1,
         minibatches: Annotated[int, "optimiser steps of an epoch"] = 1,
@@ -115,6 +120,7 @@ class PackedTrainer:
         self._random = np.random.default_rng([seed, _STREAM])
         self._updates = 0
         self._written: set[str] = set()  # columns that turns have carried
+        self._judged: Mapping[str, str] = {}  # what judges did to the batch
         self.progress = 0.0  # share of the update under way that is done, for displays
         suited = model.one_core_workers
         self._one_core = model.device.type == "cpu" and (suited is not None or (workers or 1) > 1)
@@ -132,6 +138,7 @@ class PackedTrainer:
         Raises DataError for a failed trajectory, for arrays that do not fit each other and where nothing was sampled;
         PolicyFault, before the step that it would have spoilt, for a loss or gradient that is not finite.
         """
+        self._judged = batch.judged
         return self.train(batch.usable, advantages, batch.speakers)
 
     def train(
@@ -272,15 +279,18 @@ class PackedTrainer:
     def _with_columns(self, rows: Sequence[Row]) -> list[Row]:
         """Rows with every column that the loss needs; turns that carry none have its fill.
 
-        Raises DataError for a column that no turn of this update carries, nor any before it.
+        Raises DataError for a column that no turn of this update carries, nor any before it, unless a judge had nothing
+        to write, or failed.
         """
         needed = [column for column in self._columns if column.name != "reference"]
         self._written.update(name for row in rows for name in row.columns)
-        for column in needed if rows else ():
+        silent = any(did in ("failed", "wrote nothing") for did in self._judged.values())
+        for column in needed if rows and not silent else ():
             if column.name not in self._written:
+                did = "; ".join(f"{name} {did}" for name, did in self._judged.items())
                 raise DataError(
                     f"the loss needs the column {column.name!r}, and no turn carries it; add the judge, credit or trainer "
-                    "that writes it"
+                    f"that writes it ({did or 'the stage has no judge'})"
                 )
         return filled(rows, needed)
 

@@ -38,8 +38,12 @@ class Tabular:
             Literal["gradient", "adam"], "plain gradient ascent, or Adam (Kingma and Ba, 1412.6980, algorithm 1)"
         ] = "adam",
         clip: Annotated[float | None, "largest norm of the gradient; None: any"] = None,
-        betas: Annotated[tuple[float, float], "decay of Adam's two moments per step"] = (0.9, 0.999),
-        epsilon: Annotated[float, "added to the root of Adam's second moment"] = 1e-8,
+        betas: Annotated[
+            tuple[float, float], "decay of Adam's two moments per step", agentrl.OnlyWith("optimizer", "adam")
+        ] = (0.9, 0.999),
+        epsilon: Annotated[
+            float, "added to the root of Adam's second moment", agentrl.OnlyWith("optimizer", "adam")
+        ] = 1e-8,
     ) -> None:
         if not isinstance(model, Table):
             raise agentrl.ConfigError(f"trainer 'tabular' needs the model 'table', not {type(model).__name__}")
