@@ -94,7 +94,8 @@ class Scorer(Protocol):
 class Model(Protocol):
     """Owner of one set of weights and their version. While a stage runs, its trainer alone changes them.
 
-    May offer `begin(folder)`: `load` for a run that starts from another's weights, which are then the "initial" ones.
+    May offer `begin(folder)`: `load` for a run that starts from another's weights, which are then the "initial" ones;
+    and `notes`: lines on how it is run that the display and `run.log` show, such as that it is slow and why.
     """
 
     version: Version

@@ -85,6 +85,10 @@ class RunParts:
             self.models[name] = model
         return self.models[name]
 
+    def notes(self) -> list[str]:
+        """What the models that were made want a person to know of how they are run."""
+        return [note for model in self.models.values() for note in getattr(model, "notes", ())]
+
     async def begin(self) -> None:
         """Take over, once, the weights of the run that this one starts from; before any trainer keeps a copy of them."""
         source, self._begun = None if self._begun else self.config.start_from, True

@@ -170,6 +170,10 @@ async def _evaluated(config: RunFile, live: RunParts, run: Run | None) -> Evalua
     if run is not None:
         for name in config.model_names:
             await live.model(name).load(run.model_folder(name))
+    if live.has_model:
+        live.model()
+    for note in live.notes():
+        logging.getLogger(__name__).warning("%s", note)
     stage = config.plan[-1] if config.plan else None
     check_plan(plan, live.splits(stage))
     return await play_held_out(live, plan, stage, plan.split, plan.tasks)
@@ -219,6 +223,8 @@ class _Running:
             await self._load_models(last)
         else:
             await self.live.begin()
+        for note in self.live.notes():
+            self.progress.advise(note, note)
         first, played = 0, Counter[str]()
         for number, stage in enumerate(self.plan):
             if done < first + stage.updates:

@@ -19,13 +19,14 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from agentrl import ConfigError, DataError, Folder, Question, Scores, Shared, Stream, Version, Weights
+from agentrl_plugins.models.adapters import EXTRA, adapter_weights, base_digest, save_adapter, stored_adapter
+from agentrl_plugins.models.forward_check import settle
 from agentrl_plugins.models.memory import out_of_memory
 from agentrl_plugins.models.questions import answer
-from agentrl_plugins.models.ragged import use_ragged_attention
 from agentrl_plugins.models.template_codec import History, TemplateCodec
 
 _SMALL = 50_000_000  # parameters
-_EXTRA = "agentrl.json"  # what a Hugging Face folder has no place for
+_LONG_S = 5.0
 _INITIAL = "initial.pt"
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar per checkpoint would write across the display of a run
 
@@ -33,7 +34,7 @@ transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # 
 class LanguageModel:
     """Weights (`module`), the `codec` that turns dialogues into ids, and the `version` of the weights.
 
-    `module` is the transformers model, or the PeftModel around it when LoRA is on. Its attention takes ragged plans.
+    `module` is the transformers model, or the PeftModel around it when LoRA is on. `forward_check` says how its forward pass is run.
     With `keep_initial` the weights it began with are kept too, so that a scorer may ask for "initial"; under a fresh
     adapter they are the base model, and cost nothing.
     """
@@ -48,12 +49,14 @@ class LanguageModel:
         fresh_adapter: bool = False,
         codec: TemplateCodec | None = None,
     ) -> None:
-        """Raises ConfigError for a tokenizer without a chat template or without a fast backend."""
+        """Raises ConfigError for an architecture that cannot be run, a tokenizer without chat template or fast backend."""
         self.module = module
         self.version = Version()
-        self.codec = codec or TemplateCodec(tokenizer, self._stop_ids(tokenizer), self.max_context, history)
-        use_ragged_attention(self.base)
         module.eval()
+        started = time.perf_counter()
+        self._form = settle(self.base)
+        self._settled_s = time.perf_counter() - started
+        self.codec = codec or TemplateCodec(tokenizer, self._stop_ids(tokenizer), self.max_context, history)
         self._keep_initial, self._fresh_adapter = keep_initial, fresh_adapter
         self._initial: Any = self._frozen() if keep_initial and not fresh_adapter else None
         self._asked: dict[str, float] = defaultdict(float)
@@ -97,8 +100,30 @@ class LanguageModel:
 
     @property
     def max_context(self) -> int:
-        """The longest sequence these weights were made for."""
-        return int(getattr(self.base.config, "max_position_embeddings", 0) or 2048)
+        """The longest sequence these weights were made for, and are computed rightly for."""
+        return int(min(self._made_for, self._form.longest))
+
+    @property
+    def _made_for(self) -> int:
+        config = self.base.config.get_text_config(decoder=True)
+        return int(getattr(config, "max_position_embeddings", 0) or 2048)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of how this model is run, a line each."""
+        name, form = type(self.base).__name__, self._form
+        notes = []
+        if form.longest < self._made_for:
+            notes.append(f"{name}: sequences have at most {form.longest} tokens: {form.why_longest}")
+        if form.packed_up_to < self.max_context:
+            which = f"sequences longer than {form.packed_up_to} tokens run" if form.packed_up_to else "sequences run"
+            notes.append(
+                f"{name}: {which} one at a time with the library's own attention and without a cache, which is right and "
+                f"slow, because {form.why_packed}"
+            )
+        if self._settled_s > _LONG_S:
+            notes.append(f"{name}: comparing its forward pass with the library's took {self._settled_s:.0f} s")
+        return notes
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -196,9 +221,14 @@ class LanguageModel:
         """`save`, for callers without an event loop."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.module.save_pretrained(folder)
+        extra: dict[str, object] = {"version": self.version.update}
+        if self.lora:
+            save_adapter(self.module, folder)
+            extra["base"] = base_digest(self.module)
+        else:
+            self.module.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        (folder / _EXTRA).write_text(json.dumps({"version": self.version.update}) + "\n", encoding="utf-8")
+        (folder / EXTRA).write_text(json.dumps(extra) + "\n", encoding="utf-8")
         if self._initial is not None:
             torch.save(self._initial.state_dict(), folder / _INITIAL)
 
@@ -206,18 +236,23 @@ class LanguageModel:
         """`load`, for callers without an event loop."""
         folder = Path(folder)
         try:
-            fresh = self._adapter(folder) if self.lora else self._stored(folder)
-            update = int(json.loads((folder / _EXTRA).read_text(encoding="utf-8"))["version"])
+            fresh = stored_adapter(folder) if self.lora else self._stored(folder)
+            extra = json.loads((folder / EXTRA).read_text(encoding="utf-8"))
+            update = int(extra["version"])
             if self._keep_initial and (folder / _INITIAL).exists():
                 self._initial = self._frozen() if self._initial is None else self._initial
                 self._fresh_adapter = False
                 self._initial.load_state_dict(torch.load(folder / _INITIAL, weights_only=True))
         except Exception as error:  # safetensors raises a bare subclass of Exception for a damaged file
             raise DataError(f"{folder} holds no weights that can be read ({type(error).__name__}: {error})") from error
-        own = dict(self.module.state_dict(keep_vars=True))
-        wrong = [name for name, value in fresh.items() if name not in own or own[name].shape != value.shape]
-        if wrong or not fresh:
-            raise DataError(f"{folder} was written by a model of another shape: {', '.join(wrong[:3]) or 'no weights'}")
+        own = adapter_weights(self.module) if self.lora else dict(self.module.state_dict(keep_vars=True))
+        shapes = [{name: value.shape for name, value in weights.items()} for weights in (own, fresh)]
+        if wrong := [name for name, _ in shapes[0].items() ^ shapes[1].items()]:
+            raise DataError(f"{folder} was written by a model of another shape: {', '.join(sorted(set(wrong))[:3])}")
+        if self.lora and extra.get("base") not in (None, base_digest(self.module)):
+            raise DataError(
+                f"{folder} holds an adapter that was trained on another base; give [model] the path of that"
+            )
         with torch.no_grad():
             for name, value in fresh.items():
                 own[name].copy_(value)
@@ -228,14 +263,3 @@ class LanguageModel:
         dtype = next(self.module.parameters()).dtype
         fresh = type(self.module).from_pretrained(folder, dtype=dtype, local_files_only=True)
         return dict(fresh.state_dict())
-
-    def _adapter(self, folder: Path) -> dict[str, torch.Tensor]:
-        from peft.utils.save_and_load import load_peft_weights
-
-        stored = load_peft_weights(str(folder), device="cpu")
-        # The file leaves the adapter's name out of each key: "….lora_A.weight" is "….lora_A.default.weight" here.
-        return {f"{stem}.default.{leaf}": value for (stem, _, leaf), value in _split(stored)}
-
-
-def _split(stored: dict[str, torch.Tensor]) -> list[tuple[tuple[str, str, str], torch.Tensor]]:
-    return [(name.rpartition("."), value) for name, value in stored.items()]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import agentrl
 from agentrl import SavedCodec, Seed
+from agentrl_plugins.models.places import is_local, model_folder
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -39,8 +38,8 @@ def pretrained(
     Raises ConfigError for whatever cannot be loaded.
     """
     import torch
-    from transformers import AutoTokenizer
 
+    from agentrl_plugins.models.adapters import fresh_adapter
     from agentrl_plugins.models.language_model import LanguageModel
     from agentrl_plugins.models.memory import out_of_memory
     from agentrl_plugins.models.template_codec import FILE, TemplateCodec
@@ -51,22 +50,12 @@ def pretrained(
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    folder = _check(path)
-    local = folder or not _on_hub(path)  # without the hub only its cache can help; the library would retry for long
-    adapter = folder and (Path(path) / "adapter_config.json").is_file()
-    if adapter and lora_rank:
+    folder = model_folder(path)
+    if lora_rank and _is_adapter(folder):
         raise agentrl.ConfigError(f"{path} already is a LoRA adapter; omit lora_rank, or give the path of its base")
-    try:
-        module = _with_adapter(path, dtype) if adapter else _base(path, dtype, local)
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
-    except Exception as error:  # the hub library and safetensors raise types of their own; a person needs one sentence
-        first = str(error).strip().partition("\n")[0]
-        raise agentrl.ConfigError(
-            f"model 'pretrained': {path!r} cannot be loaded ({type(error).__name__}: {first}). "
-            + ("Is the folder complete?" if folder else "There is no such folder here, and the hub did not give it.")
-        ) from None
+    module, tokenizer = _loaded(path, folder, dtype)
     if lora_rank:
-        module = _fresh_adapter(module, lora_rank, lora_alpha, lora_targets, seed)
+        module = fresh_adapter(module, lora_rank, lora_alpha, lora_targets, seed)
     with out_of_memory(f"moving the model to {device}", 'take dtype = "bfloat16" or a smaller model'):
         module = module.to(device)
     return LanguageModel(
@@ -79,55 +68,28 @@ def pretrained(
     )
 
 
-def _check(path: str) -> bool:
-    """Whether `path` is a folder here. Raises ConfigError for what can be neither a model folder nor a hub id."""
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-            raise agentrl.ConfigError(
-                f"model 'pretrained': the folder {path!r} has no config.json; give the folder that holds the weights, "
-                "for a run its model/ folder."
-            )
-        return True
-    if folder.exists() or path.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(path):
+def _is_adapter(folder: Path | None) -> bool:
+    return folder is not None and (folder / "adapter_config.json").is_file()
+
+
+def _loaded(path: str, folder: Path | None, dtype: str) -> tuple[Any, Any]:
+    """Model and tokenizer. Raises ConfigError for whatever keeps them from being loaded."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from agentrl_plugins.models.adapters import adapter_on_its_base
+
+    def whole(source: str) -> Any:
+        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, local_files_only=is_local(source))
+
+    source = path if folder is None else str(folder)
+    try:
+        module = adapter_on_its_base(folder, whole) if folder is not None and _is_adapter(folder) else whole(source)
+        return module, AutoTokenizer.from_pretrained(source, local_files_only=is_local(source))
+    except agentrl.ConfigError:
+        raise
+    except Exception as error:  # the hub library and safetensors raise types of their own; a person needs one sentence
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise agentrl.ConfigError(
-            f"model 'pretrained': there is no folder {path!r}. Give an existing Hugging Face model folder, "
-            "or a hub id such as 'Qwen/Qwen3-0.6B'."
-        )
-    return False
-
-
-def _on_hub(path: str) -> bool:
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().model_info(path, timeout=10)
-    except Exception:  # offline, unknown or closed to us: which of them makes no difference here
-        return False
-    return True
-
-
-def _base(path: str, dtype: str, local: bool) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=local)
-
-
-def _with_adapter(path: str, dtype: str) -> Any:
-    from peft import PeftConfig, PeftModel
-
-    base = str(PeftConfig.from_pretrained(path).base_model_name_or_path)
-    return PeftModel.from_pretrained(_base(base, dtype, _check(base)), path, is_trainable=True)
-
-
-def _fresh_adapter(module: Any, rank: int, alpha: int, targets: tuple[str, ...], seed: int) -> Any:
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), task_type="CAUSAL_LM")
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return get_peft_model(module, config)
-    except ValueError as error:
-        raise agentrl.ConfigError(f"model 'pretrained': lora_targets = {list(targets)}: {error}") from None
+            f"model 'pretrained': {path!r} cannot be loaded ({type(error).__name__}: {first}). "
+            + ("Is the folder complete?" if folder else "There is no such folder here, and the hub did not give it.")
+        ) from None

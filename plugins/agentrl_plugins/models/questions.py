@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agentrl import DataError, Ids, Logprobs, Question, Scores
-from agentrl_plugins.models.ragged import CausalRows, flat_forward
+from agentrl_plugins.models.passes import forward_sequences
 from agentrl_plugins.models.sampling import entropy, log_distribution
 
 _TOKENS = 4096  # of one forward pass
@@ -56,10 +56,9 @@ def _pass(questions: Sequence[Question], module: Any, top: int, moments: bool, f
         start + len(question.prompt_ids) - 1 + np.arange(count)
         for start, question, count in zip(starts, questions, counts, strict=True)
     ])  # fmt: skip
-    device = next(module.parameters()).device
     flat = np.concatenate(sequences).astype(np.int64)
-    positions = np.concatenate([np.arange(length) for length in lengths])
-    logits, hidden = flat_forward(module, CausalRows.of(lengths, device), flat, positions, kept, hidden=features)
+    passed = forward_sequences(module, lengths, flat, kept, hidden=features)
+    logits, hidden = passed.logits, passed.hidden
     sampling = questions[0].sampling
     labels = torch.from_numpy(flat[kept + 1]).to(logits.device)
     logprobs = log_distribution(logits, sampling.temperature, sampling.top_p, sampling.top_k)  # [K, V]

@@ -10,13 +10,16 @@ logits at position t predict token t + 1, so to score token t set `keep[t - 1]`.
 flat order: sequence by sequence, position by position. The output head runs on kept positions only; linear layers see
 the N real tokens and nothing else; inside attention the tokens are put into right-padded rows of similar length.
 
-Any model of transformers that reads `ALL_ATTENTION_FUNCTIONS` works (Llama, Mistral, Qwen2, Qwen3 …). A call without a
-plan is the library's own SDPA attention, so `module.generate` and plain forwards behave as always.
+Models of transformers that read `ALL_ATTENTION_FUNCTIONS` and do nothing else between tokens work (Llama, Mistral,
+Qwen2, Qwen3 …); `forward_check.py` finds out which, and `passes.py` sends the others another way. A call without a plan
+is the library's own SDPA attention, so `module.generate` and plain forwards behave as always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +34,19 @@ from transformers.masking_utils import sdpa_mask
 from agentrl import ConfigError, DataError
 
 NAME = "agentrl_ragged"
+_WITHOUT_EFFECT = frozenset(
+    {
+        "is_causal",
+        "position_ids",
+        "use_cache",
+        "logits_to_keep",
+        "output_hidden_states",
+        "output_attentions",
+        "output_router_logits",
+        "return_dict",
+    }
+)
+"""Of what models hand to their attention: what changes no number of it, or is read above."""
 
 
 class Plan(Protocol):
@@ -81,7 +97,10 @@ def ragged_logits(
 def flat_logits(
     module: torch.nn.Module, plan: Plan, ids: NDArray[Any], positions: NDArray[Any], kept: NDArray[Any]
 ) -> torch.Tensor:
-    """One forward pass over flat tokens `ids` [N] at `positions` [N]; logits [K, V] of the flat indices `kept` [K]."""
+    """One forward pass over flat tokens `ids` [N] at `positions` [N]; logits [K, V] of the flat indices `kept` [K].
+
+    Raises ConfigError where the module does not ask the plan exactly once for each layer.
+    """
     return flat_forward(module, plan, ids, positions, kept)[0]
 
 
@@ -98,22 +117,64 @@ def flat_forward(
     device = next(module.parameters()).device
     packed = torch.from_numpy(np.concatenate([ids, positions, kept]).astype(np.int64)).to(device, non_blocking=True)
     count = len(ids)
+    once = _OncePerLayer(plan)
     out = module(
         input_ids=packed[None, :count],
         position_ids=packed[None, count : 2 * count],
         attention_mask=_no_mask(device),
         use_cache=False,
         logits_to_keep=packed[2 * count :],
-        ragged=plan,
+        ragged=once,
         **({"output_hidden_states": True} if hidden else {}),
     )
+    once.finish()
     logits: torch.Tensor = out.logits[0]
+    if len(logits) != len(kept):  # a model that does not know logits_to_keep
+        logits = logits[packed[2 * count :]]
     return logits, out.hidden_states[-1][0][packed[2 * count :]] if hidden else None
+
+
+class _OncePerLayer:
+    """A plan, and a watch over the module: each layer asks once, or the pass is not what was planned."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self.longest = plan, plan.longest
+        self._layers: set[int] = set()
+        self._under_way = True  # a layer that is checkpointed asks again in the backward pass, rightly
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, dropout: float
+    ) -> torch.Tensor:
+        if self._under_way and layer in self._layers:
+            raise ConfigError(f"layer {layer} attends twice in one pass, but keeps one set of keys and values")
+        self._layers.add(layer)
+        return self._plan.attend(layer, query, key, value, scale, dropout)
+
+    def finish(self) -> None:
+        self._under_way = False
+        if not self._layers:
+            raise ConfigError("no layer uses the attention that it is given, so tokens of other sequences are seen")
+        if self._layers != set(range(len(self._layers))):
+            raise ConfigError(f"of all layers only {', '.join(map(str, sorted(self._layers)))} use attention")
+
+
+@contextmanager
+def local_sizes() -> Iterator[set[int]]:
+    """Fills with the sizes of all windows and chunks that the library masks for inside; long before a sequence meets one."""
+    sizes: set[int] = set()
+    token = _LOCAL_SIZES.set(sizes)
+    try:
+        yield sizes
+    finally:
+        _LOCAL_SIZES.reset(token)
 
 
 @dataclass(frozen=True, eq=False)
 class CausalRows:
-    """Plan without a cache: every sequence attends causally to itself. Padding is on the right, so no mask is needed."""
+    """Plan without a cache: every sequence attends causally to itself. Padding is on the right, so no mask is needed.
+
+    Values may be wider or narrower than keys.
+    """
 
     buckets: tuple[torch.Tensor, ...]  # int64 [R, L] each: flat index of every cell, 0 where padded
     inverse: torch.Tensor  # int64 [N], cell of each token in the concatenated buckets
@@ -187,8 +248,7 @@ def _attention(
             f"a sequence of {ragged.longest} tokens does not fit into the sliding window of {sliding_window} of this model; "
             "set max_context to at most that."
         )
-    if kwargs.get("softcap") is not None:
-        raise ConfigError("models with soft-capped attention are not supported by the ragged forward")
+    _refuse_unread(kwargs)
     out = ragged.attend(
         module.layer_idx,  # type: ignore[arg-type]
         query[0].transpose(0, 1),
@@ -200,13 +260,34 @@ def _attention(
     return out[None], None
 
 
+def _refuse_unread(arguments: dict[str, Any]) -> None:
+    """Raises ConfigError for whatever a model hands to its attention that a plan does not read."""
+    if arguments.get("is_causal") is False:
+        raise ConfigError("its attention is not causal")
+    unread = sorted(name for name, value in arguments.items() if value is not None and name not in _WITHOUT_EFFECT)
+    if unread:
+        raise ConfigError(f"its attention takes {', '.join(unread)}, which packed sequences do not have")
+
+
+def _mask(**settings: Any) -> torch.Tensor | None:
+    """The library's own, for calls without a plan."""
+    sizes, size = _LOCAL_SIZES.get(), settings.get("local_size")
+    if sizes is not None and size is not None:
+        sizes.add(int(size))
+    return sdpa_mask(**settings)
+
+
 def _no_mask(device: torch.device) -> torch.Tensor:
-    """A four-dimensional mask is passed through unread by every model of the library, so none is built."""
+    """A four-dimensional mask is passed through by the models of the library, so none is built; plans do not read it.
+
+    A model that reads it nevertheless adds zeros, and is found out because it then sees every token.
+    """
     if device not in _NO_MASK:
-        _NO_MASK[device] = torch.empty(1, 1, 1, 1, device=device)
+        _NO_MASK[device] = torch.zeros(1, 1, 1, 1, device=device)
     return _NO_MASK[device]
 
 
 _NO_MASK: dict[torch.device, torch.Tensor] = {}
+_LOCAL_SIZES: ContextVar[set[int] | None] = ContextVar("local_sizes", default=None)
 AttentionInterface.register(NAME, _attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, _mask)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from agentrl import Completion, Floats, Ids, PolicyFault, Sampling
+from agentrl_plugins.models.passes import form_of, forward_alone
 from agentrl_plugins.models.ragged import flat_logits
 from agentrl_plugins.models.sampling import draw, entropy, log_distribution
 from agentrl_plugins.policies.slot_table import SlotTable
@@ -134,9 +135,24 @@ class Engine:
         self.counters.tokens_prefilled += new
 
     def _advance(self) -> list[tuple[Request, Completion]]:
-        decoding, prefills = self._work()
+        slots = self._slots
+        live = np.flatnonzero(slots.live)
+        alone = slots.length[live] > form_of(self.model.module).packed_up_to
+        rows, logits = live[alone], [self._forward_alone(slot) for slot in live[alone]]
+        if len(rows) < len(live):
+            packed_rows, packed_logits = self._advance_packed(live[~alone])
+            rows, logits = np.concatenate([packed_rows, rows]), [*packed_logits, *logits]
+        self.counters.steps += 1
+        self.counters.rows += len(rows)
+        if not len(rows):
+            return []
+        return self._sample(rows, torch.cat(logits) if len(logits) > 1 else logits[0])
+
+    def _advance_packed(self, live: Ints) -> tuple[Ints, list[torch.Tensor]]:
+        """One pass for the slots that share it; those of them whose next token can be sampled, and its logits [K, V]."""
+        decoding, prefills = self._work(live)
         slots, decoded = self._slots, len(decoding)
-        self._cache.reserve(int(np.flatnonzero(slots.live)[-1]) + 1, int(slots.length[slots.live].max()))
+        self._cache.reserve(int(live[-1]) + 1, int(slots.length[live].max()))
         like = next(self.model.module.parameters())
         plan = SlotPlan(self._cache, decoding, slots.cached[decoding], prefills, like)
         ends = decoded + np.cumsum([prefill.count for prefill in prefills], dtype=np.int64) - 1
@@ -147,15 +163,12 @@ class Engine:
         slots.cached[decoding] += 1
         for prefill in prefills:
             slots.cached[prefill.slot] += prefill.count
-        self.counters.steps += 1
-        self.counters.rows += len(rows)
         self.counters.tokens_computed += len(plan.slots)
-        return self._sample(rows, logits[: len(rows)]) if len(rows) else []
+        return rows, [logits[: len(rows)]]
 
-    def _work(self) -> tuple[Ints, list[Prefill]]:
+    def _work(self, live: Ints) -> tuple[Ints, list[Prefill]]:
         """Slots that take one token, and what else is to be computed, oldest request first, within the budget."""
         slots = self._slots
-        live = np.flatnonzero(slots.live)
         need = slots.length[live] - slots.cached[live]
         single = (need == 1) & (slots.cached[live] > 0)
         budget, prefills = self._prefill_tokens, []
@@ -167,6 +180,15 @@ class Engine:
                 prefills.append(Prefill(int(slot), start, count))
                 budget -= count
         return live[single], flat_order(prefills)
+
+    def _forward_alone(self, slot: int) -> torch.Tensor:
+        """Logits [1, V] after all tokens of a slot, in a pass of its own and from the first token on."""
+        tokens = self._slots.tokens[slot, : self._slots.length[slot]]
+        self.counters.tokens_computed += len(tokens)
+        if self.model.module.training:
+            self.model.module.eval()
+        with torch.inference_mode():
+            return forward_alone(self.model.module, tokens, np.array([len(tokens) - 1]))[0]
 
     def _forward(self, plan: SlotPlan, kept: Ints) -> torch.Tensor:
         """Logits [≥ K, V]. Few rows round differently from many, so both ends are filled up to `min_rows`."""

@@ -17,7 +17,10 @@ _ALIGN = 16  # attended lengths are rounded up to this, so that a row's sums do 
 
 
 class SlotCache:
-    """Per layer, keys and values [S, H_kv, M, D]: one slot per sequence, grown as needed, never shrunk but by clear."""
+    """Per layer, keys and values [S, H_kv, M, D]: one slot per sequence, grown as needed, never shrunk but by clear.
+
+    Values may have another width D than keys.
+    """
 
     def __init__(self, max_slots: int, max_length: int) -> None:
         self._max_slots, self._max_length = max_slots, max_length
@@ -37,12 +40,14 @@ class SlotCache:
         for layer, (keys, values) in self._layers.items():
             self._layers[layer] = (self._grown(keys), self._grown(values))
 
-    def layer(self, index: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of a layer; made on first use for heads as in `like` [N, H_kv, D]."""
+    def layer(self, index: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of a layer; made on first use for heads as in `key` and `value` [N, H_kv, D]."""
         if index not in self._layers:
-            shape = (self.slots, like.shape[1], self.length, like.shape[2])
-            self._layers[index] = (like.new_zeros(shape), like.new_zeros(shape))  # zeros: masked cells must be finite
+            self._layers[index] = (self._cells(key), self._cells(value))
         return self._layers[index]
+
+    def _cells(self, like: torch.Tensor) -> torch.Tensor:
+        return like.new_zeros((self.slots, like.shape[1], self.length, like.shape[2]))  # masked ones must be finite
 
     def _grown(self, old: torch.Tensor) -> torch.Tensor:
         new = old.new_zeros((self.slots, old.shape[1], self.length, old.shape[3]))
@@ -89,7 +94,7 @@ class SlotPlan:
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, dropout: float
     ) -> torch.Tensor:
-        keys, values = self._cache.layer(layer, key)
+        keys, values = self._cache.layer(layer, key, value)
         real = len(self.slots)
         cells = self._written_cells(key.shape[1])
         keys.view(-1, keys.shape[-1]).index_copy_(0, cells, key[:real].reshape(-1, key.shape[-1]))
@@ -102,7 +107,7 @@ class SlotPlan:
             parts.append(self._fresh.attend(layer, query[span], key[span], value[span], scale, dropout))
         parts += [group.attend(query, keys, values, scale) for group in self._continued]
         if len(query) > real:
-            parts.append(torch.zeros_like(query[real:]))
+            parts.append(query.new_zeros(len(query) - real, query.shape[1], value.shape[2]))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _written_cells(self, heads: int) -> torch.Tensor:
@@ -150,7 +155,7 @@ class _Decode:
         out = scaled_dot_product_attention(asked, keys, values, attn_mask=self.mask, scale=scale)
         if count < len(out):
             out = out.index_select(0, self.slots)
-        return out.reshape(count, heads, depth)
+        return out.reshape(count, heads, values.shape[-1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ class BlockCausal(CausalRows):
 
 
 class _Attention(torch.autograd.Function):
-    """Query [N, H, D], key and value [N, H_kv, D] → [N, H, D]. Heads that share keys are rows of one product."""
+    """Query and key [N, H or H_kv, D], value [N, H_kv, E] → [N, H, E]. Heads that share keys are rows of one product."""
 
     @staticmethod
     def forward(
@@ -52,9 +52,9 @@ class _Attention(torch.autograd.Function):
         outs, saved = [], []
         for index in plan.buckets:
             keys = _rows(key, index)  # [R * H_kv, L, D]
-            values = _rows(value, index)
+            values = _rows(value, index)  # [R * H_kv, L, E]
             queries = _heads(query, index, key.shape[1]).mul(scale)  # [R, H_kv, G, L, D]
-            out = query.new_empty(*index.shape, *query.shape[1:])  # [R, L, H, D]
+            out = query.new_empty(*index.shape, query.shape[1], value.shape[2])  # [R, L, H, E]
             saved += [keys, values, *_attend(queries, keys, values, _by_head(out, key.shape[1]))]
             outs.append(out.flatten(0, 1))
         ctx.save_for_backward(*saved)
@@ -90,7 +90,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> list[torch.Tensor]:
-    """Fill `out` [R, H_kv, G, L, D] block by block; the queries and attention weights of every block."""
+    """Fill `out` [R, H_kv, G, L, E] block by block; the queries and attention weights of every block."""
     saved = []
     hidden = torch.ones(_BLOCK, _BLOCK, dtype=torch.bool).triu(1)
     for begin, end in _blocks(queries.shape[3]):
@@ -105,7 +105,7 @@ def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, out
 
 
 def _attend_back(
-    grad_out: torch.Tensor,  # [R, H_kv, G, block, D]
+    grad_out: torch.Tensor,  # [R, H_kv, G, block, E]
     saved: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
     into: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     scale: float,
@@ -113,7 +113,7 @@ def _attend_back(
     """Write the gradient of one block's queries, and add to those of the keys and values it saw."""
     queries, keys, values, weights = saved
     grad_queries, grad_keys, grad_values = into
-    grad_own = grad_out.reshape(queries.shape)  # [R * H_kv, G * block, D]
+    grad_own = grad_out.reshape(*queries.shape[:2], values.shape[-1])  # [R * H_kv, G * block, E]
     grad_weights = torch.bmm(grad_own, values.transpose(1, 2))
     grad_scores = _aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
     grad_values.baddbmm_(weights.transpose(1, 2), grad_own)

@@ -12,6 +12,7 @@ import torch
 from agentrl import ConfigError, PolicyFault
 from agentrl_plugins.trainers.workers import Workers
 
+_Convolution = torch.nn.modules.conv._ConvNd
 _LANES = 4  # Muon's matrices are dealt out to so many optimisers, which workers step side by side
 
 
@@ -44,7 +45,11 @@ def check_positive(settings: Mapping[str, float | None]) -> None:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Share of the learning rate over time, which is counted in updates and runs on inside them."""
+    """Share of the learning rate over time, which is counted in updates and runs on inside them.
+
+    torch's schedulers count steps; how many an update has depends here on what was played (`minibatch_tokens`, rows that
+    cannot move the weights), so that a course over updates cannot be given to them beforehand.
+    """
 
     kind: Course
     warmup_updates: float
@@ -89,11 +94,10 @@ class Optimizer:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._masters = [_master(parameter) for parameter in self.parameters]
         self._rates, self._schedule = rates, schedule
-        ends = {id(layer.weight) for layer in (base.get_input_embeddings(), base.get_output_embeddings()) if layer}
-        hidden = [parameter.ndim == 2 and id(parameter) not in ends for parameter in self.parameters]
-        pairs = list(zip(self._masters, hidden, strict=True))
-        matrices = [master for master, inside in pairs if inside and kind == "muon"]
-        others = [master for master, inside in pairs if not (inside and kind == "muon")]
+        pairs = list(zip(self._masters, self.parameters, strict=True))
+        matrices = _inner_matrices(module, base) if kind == "muon" else set()
+        others = [master for master, parameter in pairs if id(parameter) not in matrices]
+        self._slices = [piece for master, own in pairs if id(own) in matrices for piece in _slices(master)]
         groups = [
             {"params": [master for master in others if master.ndim > 1], "weight_decay": rates.weight_decay},
             {"params": [master for master in others if master.ndim <= 1], "weight_decay": 0.0},
@@ -104,9 +108,9 @@ class Optimizer:
             groups = [group for group in groups if group["params"]]
             rate = rates.learning_rate
             self._parts.append((torch.optim.AdamW(groups, rate, rates.betas, fused=fused), rate))
-        for lane in filter(None, (matrices[lane::_LANES] for lane in range(_LANES))):
+        for lane in filter(None, (self._slices[lane::_LANES] for lane in range(_LANES))):
             rate = rates.matrix_learning_rate
-            self._parts.append((torch.optim.Muon(lane, rate, rates.weight_decay), rate))
+            self._parts.append((torch.optim.Muon([piece.weight for piece in lane], rate, rates.weight_decay), rate))
 
     def zeros(self) -> list[torch.Tensor]:
         """Float32 sums for the gradients of one minibatch."""
@@ -129,19 +133,24 @@ class Optimizer:
             for gradient in gradients:
                 gradient.mul_(self._rates.clip_norm / norm)
         share = self._schedule.share(begin, end)
-        for master, gradient in zip(self._masters, gradients, strict=True):
-            master.grad = gradient
+        self._give(gradients)
         for optimizer, rate in self._parts:
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
         for _ in workers.map(lambda part: part[0].step(), self._parts):
             pass
+        self._give([None] * len(self._masters))
         with torch.no_grad():
             for parameter, master in zip(self.parameters, self._masters, strict=True):
-                master.grad = None
                 if master is not parameter:
                     parameter.copy_(master)
         return norm, self._rates.learning_rate * share
+
+    def _give(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        for master, gradient in zip(self._masters, gradients, strict=True):
+            master.grad = gradient
+        for piece in self._slices:
+            piece.take_gradient()
 
     def state(self) -> dict[str, Any]:
         """Everything but the weights themselves, as tensors and plain data."""
@@ -169,6 +178,37 @@ class Optimizer:
 
     def _shapes(self) -> list[list[int]]:
         return [list(parameter.shape) for parameter in self.parameters]
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """A matrix that Muon steps: a whole weight, or one expert's of a weight [E, …, …] that holds those of all."""
+
+    weight: torch.nn.Parameter  # shares the memory of `whole`
+    whole: torch.nn.Parameter
+    expert: int | None
+
+    def take_gradient(self) -> None:
+        gradient = self.whole.grad
+        self.weight.grad = gradient if gradient is None or self.expert is None else gradient[self.expert]
+
+
+def _slices(master: torch.nn.Parameter) -> list[_Slice]:
+    if master.ndim == 2:
+        return [_Slice(master, master, None)]
+    return [_Slice(torch.nn.Parameter(matrix), master, expert) for expert, matrix in enumerate(master.detach())]
+
+
+def _inner_matrices(module: torch.nn.Module, base: Any) -> set[int]:
+    """Ids of the weights that are matrices, or hold one for each expert; not embeddings, convolutions, experts' biases."""
+    ends = {id(layer.weight) for layer in (base.get_input_embeddings(), base.get_output_embeddings()) if layer}
+    return {
+        id(parameter)
+        for layer in module.modules()
+        for name, parameter in layer.named_parameters(recurse=False)
+        if parameter.ndim == 2 or (parameter.ndim == 3 and min(parameter.shape[1:]) > 1)
+        if id(parameter) not in ends and not name.endswith("bias") and not isinstance(layer, _Convolution)
+    }
 
 
 def _master(parameter: torch.nn.Parameter) -> torch.nn.Parameter:

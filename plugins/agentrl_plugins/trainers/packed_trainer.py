@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from agentrl import (
     Advantages,
@@ -46,6 +47,7 @@ from agentrl_plugins.trainers.tally import Piece, Tally, measures
 from agentrl_plugins.trainers.workers import Workers
 
 FILE, COUNTERS = "trainer.pt", "trainer.json"
+_MAX_GAPS = {False: 0.01, True: 0.1}  # of weights that are rounded, or not
 _STREAM = 0x7061636B  # sets the trainer's random numbers apart from others made with the same seed
 
 
@@ -70,6 +72,12 @@ DrawnTurns = Annotated[
     int | None, "turns of each trajectory that are trained, drawn anew in each update and weighted by 1/p; None: all"
 ]
 
+LogprobGap = Annotated[
+    float | None,
+    "nats by which log-probs of trainer and engine may differ, on average over an update's tokens, before the run stops; "
+    "unless given, 0.01 for float32 weights and 0.1 for others",
+]
+
 
 class PackedTrainer:
     """Trains a language model on the tokens it sampled.
@@ -77,7 +85,8 @@ class PackedTrainer:
     An update cuts the trajectories into rows, shuffles them into minibatches in each epoch, and makes one optimiser
     step for each. A minibatch runs in micro-batches, which change nothing but speed, memory and rounding. The weights
     that come out do not depend on the number of workers, bit by bit, if `microbatch_tokens` is given. Dropout stays
-    off, so that the first forward pass gives the engine's log-probs; `logprob_gap` is by how much it does not.
+    off, so that the first forward pass gives the engine's log-probs; `logprob_gap` is by how much it does not, and above
+    `max_logprob_gap` the run stops.
     """
 
     def __init__(
@@ -109,6 +118,7 @@ class PackedTrainer:
         workers: WorkerCount = None,
         gradient_products: Products = "float32",
         turns: DrawnTurns = None,
+        max_logprob_gap: LogprobGap = None,
     ) -> None:
         """Raises ConfigError for a setting out of range, and for a model that is no language model."""
         if not isinstance(model, LanguageModel):
@@ -118,7 +128,10 @@ class PackedTrainer:
         self._columns = needed_columns(loss, columns)
         self._cut = Cut(epochs, minibatches, minibatch_tokens, microbatch_tokens, workers, turns)
         self._random = np.random.default_rng([seed, _STREAM])
+        check_positive({"max_logprob_gap": max_logprob_gap})
+        self._max_gap = max_logprob_gap if max_logprob_gap is not None else _MAX_GAPS[model.rounded]
         self._updates = 0
+        self._left: int | None = None  # the version that the last update changed
         self._written: set[str] = set()  # columns that turns have carried
         self._judged: Mapping[str, str] = {}  # what judges did to the batch
         self.progress = 0.0  # share of the update under way that is done, for displays
@@ -160,13 +173,15 @@ class PackedTrainer:
             )
         tally, self.progress = Tally(), 0.0
         with self._workers.alone() if self._one_core else contextlib.nullcontext():
-            extras = self._extras(rows, drawn_turns(rows, self._cut.turns, self._random))
+            shares = drawn_turns(rows, self._cut.turns, self._random)
+            extras = self._extras(rows, shares, self._fresh(rows, trajectories))
             plan = [members for _ in range(self._cut.epochs) for members in self._shuffled(rows)]
             for number, members in enumerate(plan):
                 begin, end = (self._updates + step / len(plan) for step in (number, number + 1))
                 self._step([rows[i] for i in members], [extras[i] for i in members], begin, end, tally)
                 self.progress = (number + 1) / len(plan)
         self._updates += 1
+        self._left = self.model.version.update
         counts = self._counts(rows, extras, tally.scored / self._cut.epochs)
         distinct = sum(distinct_tokens(trajectory, speakers) for trajectory in trajectories)
         counts["row_tokens_ratio"] = sum(len(row.ids) for row in rows) / max(1, distinct)
@@ -245,6 +260,7 @@ class PackedTrainer:
             for total, gradient in zip(sums, piece.gradients, strict=True):
                 total.add_(gradient)
             tally.add_piece(piece)
+        tally.check_gap(self._max_gap)
         norm, rate = self._optimizer.step(sums, begin, end, self._workers)
         tally.add_step(norm, rate)
 
@@ -263,18 +279,31 @@ class PackedTrainer:
                 "weights, advantages or log-probs are beyond bounds (is the learning rate too high?)"
             )
         gradients = torch.autograd.grad(loss, self._optimizer.parameters, materialize_grads=True)
-        return Piece(gradients, value, metrics, *measures(pack, batch, result))
+        return Piece(gradients, value, metrics, **measures(pack, batch, result, job.extras))
 
-    def _extras(self, rows: Sequence[Row], shares: Sequence[Logprobs | None]) -> list[Extra]:
+    def _extras(
+        self, rows: Sequence[Row], shares: Sequence[Logprobs | None], fresh: Sequence[NDArray[np.bool_]]
+    ) -> list[Extra]:
         """What rows need besides themselves: reference and old log-probs, and which of their turns were drawn."""
         reference = self._references(rows)
         old = (
             score(self._language.module, rows, self._budget(rows), self._workers) if "old" in self.loss.needs else None
         )
         return [
-            Extra(None if reference is None else reference[i], None if old is None else old[i], shares[i])
+            Extra(fresh[i], None if reference is None else reference[i], None if old is None else old[i], shares[i])
             for i in range(len(rows))
         ]
+
+    def _fresh(self, rows: Sequence[Row], trajectories: Sequence[Trajectory]) -> list[NDArray[np.bool_]]:
+        """Per row [L], the tokens of turns that the present weights sampled, where those still go by their number."""
+        now = self.model.version.update
+        if now == self._left:
+            return [np.zeros(len(row.ids), np.bool_) for row in rows]
+        turns = [
+            [index for index, turn in enumerate(trajectory.turns) if (turn.completion.versions == now).all()]
+            for trajectory in trajectories
+        ]
+        return [np.isin(row.turn, turns[row.trajectory]) for row in rows]
 
     def _with_columns(self, rows: Sequence[Row]) -> list[Row]:
         """Rows with every column that the loss needs; turns that carry none have its fill.

@@ -25,7 +25,8 @@ from agentrl import (
     Sampling,
     did_you_mean,
 )
-from agentrl_plugins.models.ragged import CausalRows, flat_logits
+from agentrl_plugins.models.passes import forward_sequences
+from agentrl_plugins.models.ragged import CausalRows
 from agentrl_plugins.models.sampling import entropy, log_distribution
 from agentrl_plugins.trainers.batching import Scope, microbatches, scored
 from agentrl_plugins.trainers.kernels import BlockCausal
@@ -39,7 +40,6 @@ class Pack:
     rows: Sequence[Row]
     positions: list[NDArray[np.int64]]  # of the scored tokens of each row
     ids: NDArray[np.int64]  # [N]
-    steps: NDArray[np.int64]  # [N], position of each token in its row
     kept: NDArray[np.int64]  # [K], flat index of the token before each scored one
 
     @classmethod
@@ -53,7 +53,6 @@ class Pack:
             rows,
             positions,
             np.concatenate([row.ids for row in rows]).astype(np.int64),
-            np.concatenate([np.arange(len(row.ids)) for row in rows]),
             np.concatenate([start + own - 1 for start, own in zip(starts, positions, strict=True)]),
         )
 
@@ -82,6 +81,8 @@ class Scored:
 class Extra:
     """What one row needs besides itself, each [L] or None."""
 
+    fresh: NDArray[np.bool_]
+    """Tokens of turns that the weights of the update's beginning sampled, and no older ones."""
     reference: Logprobs | None = None
     old: Logprobs | None = None
     share: Logprobs | None = None
@@ -129,12 +130,11 @@ def forward(module: torch.nn.Module, pack: Pack, *, want_entropy: bool = False, 
     """
     like = next(module.parameters())
     kind = BlockCausal if like.device.type == "cpu" and like.dtype == torch.float32 else CausalRows
-    plan = kind.of([len(row.ids) for row in pack.rows], like.device)
-    logits = flat_logits(module, plan, pack.ids, pack.steps, pack.kept)
+    passed = forward_sequences(module, [len(row.ids) for row in pack.rows], pack.ids, pack.kept, rows=kind)
     labels = torch.from_numpy(pack.labels).to(like.device)
     wanted = torch.from_numpy(pack.pick([row.columns[top] for row in pack.rows])).to(like.device) if top else None
-    own, spread, others = _logprobs(logits, labels, pack.rows[0].sampling, want_entropy, wanted)
-    return Scored(own, spread, others, sum(index.numel() for index in plan.buckets))
+    own, spread, others = _logprobs(passed.logits, labels, pack.rows[0].sampling, want_entropy, wanted)
+    return Scored(own, spread, others, passed.cells)
 
 
 def score(module: torch.nn.Module, rows: Sequence[Row], microbatch_tokens: int, workers: Workers) -> list[Logprobs]:
