@@ -351,11 +351,12 @@ def test_a_codec_says_which_roles_and_tools_its_template_knows_and_what_it_does_
 
 
 def test_tool_schemas_and_tool_messages_reach_the_template():
-    template = "{% if tools %}{{ tools[0]['function']['name'] }}{% endif %}" + CHATML
+    template = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML
     codec = TemplateCodec(_tokenizer(template, "<|im_end|>"), frozenset([1]), 2048)
     messages = (Message("user", "q"), Message("assistant", "call"), Message("tool", "r1"), Message("tool", "r2"))
     text = codec.tokenizer.decode(codec.prompt(messages, tools=(FLIP,)).ids)
-    assert text.startswith("flip")
+    assert text.startswith('[{"type": "function", "function": {"name": "flip"')
+    assert text.count("flips") == 1
     assert text.count("<tool_response>") == 2
     assert text.count("<|im_start|>user") == 2
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import agentrl
-from agentrl import Reading, ToolAction
+from agentrl import Reading, ToolAction, after_thought
 from agentrl_plugins.dialects import tool_text
 
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_FRONT = re.compile(r"\s*```(?:json)?\s*\n")
 _MARKS = (*tool_text.THOUGHTS, "```")
 
 
@@ -20,7 +22,7 @@ def register_dialects(register: agentrl.Register) -> None:
 class JsonCall:
     """`{"name": …, "arguments": …}`, or a list of these; text that does not start like JSON is a message.
 
-    What stands before `</think>` is thought, and left out.
+    Thoughts are left out; a mark inside the JSON of a call is part of it.
 
     >>> JsonCall().read('[{"name": "find", "arguments": {"card": "C7"}}]').action
     '{"name": "find", "arguments": {"card": "C7"}}'
@@ -41,8 +43,13 @@ class JsonCall:
         return tool_text.unmarked(said.write(), _MARKS) if said.calls else tool_text.message(said, _MARKS)
 
     def read(self, text: str) -> Reading:
-        said, cut = tool_text.spoken(text)
-        if cut:
-            return Reading("", cut)
-        fenced = _FENCE.match(said)
-        return tool_text.reading(fenced.group(1) if fenced else said)
+        spoken = after_thought(text, _calls)
+        if spoken.error:
+            return Reading("", spoken.error)
+        fenced = _FENCE.match(spoken.text)
+        return tool_text.reading(fenced.group(1) if fenced else spoken.text)
+
+
+def _calls(text: str) -> Iterator[tuple[int, int]]:
+    fence = _FRONT.match(text)
+    return tool_text.json_spans(text, fence.end() if fence else 0)
