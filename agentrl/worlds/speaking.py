@@ -99,7 +99,7 @@ class Speaking:
         """The action in a completion."""
         if completion.calls is not None:
             return _structured(completion)
-        opened = OPEN if self._opened and len(completion.prompt_ids) else ""
+        opened = OPEN if self._opened and len(completion.prompt_ids) else OPEN + CLOSE if completion.thought else ""
         reading = self._dialect.read(opened + completion.text)
         if not isinstance(reading, Reading) or not isinstance(reading.action, str):
             raise PluginError(

@@ -116,3 +116,14 @@ def test_what_is_sampled_inside_the_thought_is_no_action(dialect: str, text: str
     first = result.trajectories[0].turns[0]
     assert first.action == action
     assert ("never closed" in first.invalid) is not bool(action)
+
+
+@pytest.mark.parametrize("template", [CHATML, THINK], ids=["closed", "opened"])
+def test_a_thought_that_a_service_gives_apart_is_the_thought_before_the_action(template: str, tmp_path: Path) -> None:
+    class Serves(Says):
+        async def act(self, dialogue: Dialogue) -> Completion:
+            return Completion("<action>0</action>", thought="It is dark.")
+
+    run = run_of(tmp_path, template, dialect={"name": "tags"}, evaluation={"split": "valid", "tasks": 1}, stages=[])
+    result = agentrl.evaluate(run, host=agentrl.default_host().with_plugins({"lamps": lamps}), parts={"policy": Serves})
+    assert [turn.action for turn in result.trajectories[0].turns][:2] == ["0", "0"]

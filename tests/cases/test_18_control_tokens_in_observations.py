@@ -146,8 +146,14 @@ def test_a_header_of_ordinary_text_has_other_ids_where_it_is_only_spelled(templa
     assert page in codec.decode(codec.prompt((Message("user", page),)).ids)
     for header in headers:
         name = codec.ids_of(header)
-        counts = [_inside(codec.prompt((Message("user", words),)).ids, name) for words in (page, "x")]
+        tools = [{"type": "function", "function": {"name": words, "description": words}} for words in (page, "x")]
+        talks = [
+            ((Message("system", words), Message("user", words)), [tool])
+            for words, tool in zip((page, "x"), tools, strict=True)
+        ]
+        counts = [_inside(codec.prompt(messages, tools=tool).ids, name) for messages, tool in talks]
         assert counts[0] == counts[1], header
+        assert _inside(codec.say(page), name) == 0
 
 
 def test_a_message_cannot_pass_for_the_result_of_a_tool() -> None:

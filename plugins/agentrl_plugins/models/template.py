@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -24,6 +26,7 @@ _TOOL: Tool = {
         },
     },
 }
+_TODAY = re.compile(r"""\bstrftime_now\(\s*(['"])(.*?)\1\s*\)""")
 _RULES = "rules of play"
 Rendered = Sequence[dict[str, object]]
 
@@ -42,9 +45,13 @@ class Seam:
 class Template:
     """The chat template of a tokenizer, probed once."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Raises ConfigError for a template that does not write what a user says."""
+    def __init__(self, tokenizer: Any, date: str | None = None) -> None:
+        """`date`: the day that the template writes, whatever day it is; None: today.
+
+        Raises ConfigError for a template that does not write what a user says.
+        """
         self._tokenizer, self._in_parts = tokenizer, False
+        self._text = None if date is None else _dated(tokenizer.chat_template, datetime.date.fromisoformat(date))
         if not self._renders(
             [("user", "probe")], "probe"
         ):  # templates of models that see want a list of texts and images
@@ -73,7 +80,11 @@ class Template:
             messages = [m | {"content": [{"type": "text", "text": m["content"]}]} for m in messages]
         try:
             text: str = self._tokenizer.apply_chat_template(
-                list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=prompt
+                list(messages),
+                tools=list(tools) or None,
+                chat_template=self._text,
+                tokenize=False,
+                add_generation_prompt=prompt,
             )
         except Exception as error:  # a template is a stranger's program
             roles = ", ".join(str(message["role"]) for message in messages)
@@ -212,6 +223,11 @@ class Template:
             return self.render(messages, tools, prompt)
         except ConfigError:
             return ""
+
+
+def _dated(template: str, date: datetime.date) -> str:
+    """The template with a day in place of today."""
+    return _TODAY.sub(lambda call: repr(date.strftime(call[2])), template)
 
 
 def is_sampled(message: Message) -> bool:

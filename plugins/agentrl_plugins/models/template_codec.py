@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
 import json
@@ -36,11 +37,17 @@ class TemplateCodec:
     left out where the completion brought it (the sampled stop token). With `history = "as_sampled"` a prompt always
     appends to the last one, whatever the template would do to old answers: cheaper to train, but not what a chat
     server will show the model. Messages in a role that the template lacks are folded into those it knows. Control
-    tokens that a message only spells are words; the token with which the template closes an answer is a stop too.
+    tokens that a message only spells are words; the token with which the template closes an answer is a stop too. A
+    template that writes the date writes that of the day on which the codec was made, so that a resumed run reads alike.
     """
 
     def __init__(
-        self, tokenizer: Any, stop_ids: frozenset[int], max_context: int, history: History = "template"
+        self,
+        tokenizer: Any,
+        stop_ids: frozenset[int],
+        max_context: int,
+        history: History = "template",
+        date: str | None = "",
     ) -> None:
         """Raises ConfigError for a tokenizer without a chat template or without a fast backend."""
         name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
@@ -50,7 +57,9 @@ class TemplateCodec:
             raise ConfigError(f"{name} is no fast tokenizer; save it as one (tokenizer.json) first.")
         self.tokenizer, self.max_context, self.history = tokenizer, max_context, history
         self._backend = tokenizer.backend_tokenizer
-        self._template = template = Template(tokenizer)
+        dated = "strftime_now" in str(tokenizer.chat_template)
+        self._date = (datetime.date.today().isoformat() if date == "" else date) if dated else None
+        self._template = template = Template(tokenizer, self._date)
         self._words = Words(self._backend, template.frames, template.opening)
         self.roles, self.tools, self.thoughts = template.roles, template.tools, template.thoughts
         self.opens_thought, self.notes = template.opens_thought, template.notes
@@ -59,12 +68,13 @@ class TemplateCodec:
         self.stop_ids, self.end_id = self._ends(stop_ids)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TemplateCodec, (self.tokenizer, self.stop_ids, self.max_context, self.history)
+        return TemplateCodec, (self.tokenizer, self.stop_ids, self.max_context, self.history, self._date)
 
     @functools.cached_property
     def name(self) -> str:
-        """Hash of tokenizer, template and what is done with old answers."""
+        """Hash of tokenizer, template, what is done with old answers, and the date where the template writes it."""
         text = f"{self._backend.to_str()}|{self.tokenizer.chat_template}|{sorted(self.stop_ids)}|{self.history}"
+        text += f"|{self._date}" if self._date is not None else ""
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
@@ -97,8 +107,8 @@ class TemplateCodec:
         """The text up to its first stop string, or to its end with the template's end of a message."""
         ends = [text.index(word) + len(word) for word in stop if word and word in text]
         if ends:
-            return self.ids_of(self._words.plain(text[: min(ends)]))
-        ids = self.ids_of(self._words.plain(text))
+            return self.ids_of(self._words.plain(text[: min(ends)], said=True))
+        ids = self.ids_of(self._words.plain(text, said=True))
         return ids if self.end_id is None else np.append(ids, np.int32(self.end_id))
 
     def decode(self, ids: Ids) -> str:
@@ -112,7 +122,8 @@ class TemplateCodec:
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
         facts = {"name": self.name, "stop_ids": sorted(self.stop_ids), "max_context": self.max_context}
-        (folder / FILE).write_text(json.dumps(facts | {"history": self.history}) + "\n", encoding="utf-8")
+        facts |= {"history": self.history} | ({"date": self._date} if self._date is not None else {})
+        (folder / FILE).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> TemplateCodec:
@@ -126,7 +137,8 @@ class TemplateCodec:
             if not (folder / FILE).exists():
                 return cls(tokenizer, frozenset({tokenizer.eos_token_id}), tokenizer.model_max_length)
             facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            codec = cls(tokenizer, frozenset(facts["stop_ids"]), facts["max_context"], facts["history"])
+            stops = frozenset(facts["stop_ids"])
+            codec = cls(tokenizer, stops, facts["max_context"], facts["history"], facts.get("date"))
         except (OSError, ValueError, KeyError) as error:
             raise RecordError(f"{folder} holds no codec ({type(error).__name__}: {error})") from error
         if codec.name != facts["name"]:

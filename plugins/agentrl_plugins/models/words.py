@@ -16,7 +16,8 @@ _FROM, _TO = "\U000f8f04", "\U000f8f05"  # private use; stand around what is onl
 _GUARDED = re.compile(f"{_FROM}([^{_TO}]*){_TO}")
 _GUARDS = re.compile(f"[{_FROM}{_TO}]")
 _TAG = re.compile(r"</?[\w|｜]+>|\[/?\w+\]")
-_THOUGHTS = ("<think>", "</think>")
+_THOUGHTS = ("<think>", "</think>")  # whoever writes them ends no turn
+_CALLS = ("<tool_call>", "</tool_call>", "<|python_tag|>")  # of dialects; they keep them out of arguments
 
 
 class Words:
@@ -34,7 +35,7 @@ class Words:
         control = {
             number: token.content
             for number, token in added.items()
-            if token.special or (token.content in framed and token.content not in _THOUGHTS)
+            if (token.special or token.content in framed) and token.content not in _THOUGHTS
         }
         self._backend = backend
         self._names = control
@@ -42,15 +43,20 @@ class Words:
         self._control = _any_of(control.values())
         headers = set() if self._control.search(opening) else self._headers((*frames, opening))
         tags = set(_TAG.findall(framed)) - {*_THOUGHTS, *(token.content for token in added.values())}
-        self._spelled = _any_of((*control.values(), *headers, *tags))
+        spelled = {*control.values(), *headers, *tags}
+        self._spelled, self._said = _any_of(spelled), _any_of(spelled - {*_CALLS})
 
-    def plain(self, text: str) -> str:
-        """The text with a guard around every control token that it spells; the same object where it spells none."""
+    def plain(self, text: str, *, said: bool = False) -> str:
+        """The text with a guard around every control token that it spells; the same object where it spells none.
+
+        In what an assistant is to have `said`, the tokens around a call are what sampling would have given.
+        """
+        spelled = self._said if said else self._spelled
         if _GUARDS.search(text):
             text = _GUARDS.sub("\N{REPLACEMENT CHARACTER}", text)
         if self._backend.normalizer is not None and self._hides_one(text):
             return f"{_FROM}{text}{_TO}"
-        return self._spelled.sub(rf"{_FROM}\g<0>{_TO}", text) if self._spelled.search(text) else text
+        return spelled.sub(rf"{_FROM}\g<0>{_TO}", text) if spelled.search(text) else text
 
     def plain_values(self, value: object) -> object:
         """`plain` for every text inside a JSON value."""
