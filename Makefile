@@ -49,6 +49,7 @@ docs: .venv/ready
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) install -c constraints.txt -e '.[torch,plot,webshop,search,bfcl,mcp,pool,dev]'
 	$(PIP) install --no-deps bfcl-eval==2026.3.23
+	$(PIP) install --no-deps trl==1.16.0 # for the chat templates in it, which tests read; nothing imports it
 	touch $@
 
 bubblewrap:

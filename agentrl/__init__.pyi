@@ -120,6 +120,8 @@ from .worlds.sessions import messages_of as messages_of
 from .worlds.text_world import Scene as Scene
 from .worlds.text_world import TextWorld as TextWorld
 from .worlds.text_world import fingerprint as fingerprint
+from .worlds.thoughts import Spoken as Spoken
+from .worlds.thoughts import after_thought as after_thought
 from .worlds.toolcalls import ToolAction as ToolAction
 from .worlds.toolcalls import ToolCall as ToolCall
 from .worlds.tools import ToolEnvironment as ToolEnvironment

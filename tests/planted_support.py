@@ -23,6 +23,7 @@ from agentrl import (
     Task,
     Trajectory,
     Turn,
+    after_thought,
     groups,
     seed_of,
 )
@@ -107,11 +108,17 @@ class Brackets:
         return f"<a>{action}</a>"
 
     def read(self, text: str) -> Reading:
-        _, opened, rest = text.partition("<a>")
+        spoken = after_thought(text, self.spans)
+        _, opened, rest = spoken.text.partition("<a>")
         action, closed, _ = rest.partition("</a>")
         if not opened or not closed or not action.strip():
-            return Reading("", "no <a>action</a>")
+            return Reading("", spoken.error or "no <a>action</a>")
         return Reading(action)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The first action of a text."""
+        start, end = text.find("<a>"), text.find("</a>")
+        return [(start, end)] if 0 <= start < end else []
 
 
 class Repeats:

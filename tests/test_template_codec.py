@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 import pickle
 import time
 from collections.abc import Sequence
@@ -351,11 +353,12 @@ def test_a_codec_says_which_roles_and_tools_its_template_knows_and_what_it_does_
 
 
 def test_tool_schemas_and_tool_messages_reach_the_template():
-    template = "{% if tools %}{{ tools[0]['function']['name'] }}{% endif %}" + CHATML
+    template = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML
     codec = TemplateCodec(_tokenizer(template, "<|im_end|>"), frozenset([1]), 2048)
     messages = (Message("user", "q"), Message("assistant", "call"), Message("tool", "r1"), Message("tool", "r2"))
     text = codec.tokenizer.decode(codec.prompt(messages, tools=(FLIP,)).ids)
-    assert text.startswith("flip")
+    assert text.startswith('[{"type": "function", "function": {"name": "flip"')
+    assert text.count("flips") == 1
     assert text.count("<tool_response>") == 2
     assert text.count("<|im_start|>user") == 2
 
@@ -539,6 +542,32 @@ def test_a_codec_can_be_sent_to_another_process(family):
     codec = codec_of(family)
     codec.prompt((Message("user", "q"),))
     _same_prompts(codec, pickle.loads(pickle.dumps(codec)))
+
+
+def test_a_template_that_writes_the_date_writes_that_of_the_first_day(tmp_path):
+    tokenizer = _tokenizer("{{ strftime_now('%d %b %Y') }}" + CHATML, "<|im_end|>")
+    of = functools.partial(TemplateCodec, tokenizer, frozenset([tokenizer.eos_token_id]), 2048, "template")
+    codec = of("2026-02-27")
+    codec.save(tmp_path)
+    for same in (codec, TemplateCodec.load(tmp_path), pickle.loads(pickle.dumps(codec))):
+        assert same.name == codec.name
+        assert same.decode(same.prompt((Message("user", "q"),)).ids).startswith("27 Feb 2026")
+    assert of("2026-02-28").name != codec.name
+    assert of().name == of(datetime.date.today().isoformat()).name
+    assert codec_of("chatml").name == TemplateCodec(*codec_of("chatml").__reduce__()[1][:4], "2026-02-27").name
+
+
+def test_the_marks_of_thoughts_and_calls_are_tokens_in_what_is_said_and_words_in_what_is_read():
+    tokenizer = _tokenizer(CHATML, "<|im_end|>")
+    marks = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<|python_tag|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    codec = TemplateCodec(tokenizer, frozenset([tokenizer.eos_token_id]), 2048)
+    said = "<think>so</think><tool_call>{}</tool_call><|python_tag|>"
+    real = set(tokenizer.convert_tokens_to_ids(marks))
+    assert real <= set(codec.say(said).tolist())
+    assert not set(tokenizer.convert_tokens_to_ids(marks[2:])) & set(
+        codec.prompt((Message("user", said),)).ids.tolist()
+    )
 
 
 def test_a_saved_codec_whose_files_were_changed_or_lost_is_refused(tmp_path):

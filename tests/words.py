@@ -25,16 +25,17 @@ class WordCodec:
     def __init__(self, max_context: int = 10_000) -> None:
         self.max_context = max_context
         self._words = [".", *(f"<{role}>" for role in sorted(self.roles))]
-        self._ids = {word: number for number, word in enumerate(self._words)}
+        self._roles = {word: number for number, word in enumerate(self._words) if number != END}
+        self._ids: dict[str, int] = {}  # of what is said: a word that reads like a role is none
 
     def prompt(
         self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), after: Completion | None = None
     ) -> Prompt:
-        parts = [self._all(["<system>"] * 5 * len(tools))]
+        parts = [self._role("system", 5 * len(tools))]
         for message in messages:
             said = message.completion.ids if message.completion is not None else self._all(message.content.split())
-            parts += [self._all([f"<{message.role}>"]), said]
-        ids = np.concatenate([*parts, self._all(["<assistant>"])])
+            parts += [self._role(message.role), said]
+        ids = np.concatenate([*parts, self._role("assistant")])
         return Prompt(ids, *relation(after if after is not None and len(after.ids) else None, ids))
 
     def say(self, text: str, *, stop: Sequence[str] = ()) -> Ids:
@@ -45,6 +46,9 @@ class WordCodec:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+
+    def _role(self, role: str, times: int = 1) -> Ids:
+        return np.array([self._roles[f"<{role}>"]] * times, np.int32)
 
     def _all(self, words: Sequence[str]) -> Ids:
         for word in words:

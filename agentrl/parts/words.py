@@ -27,7 +27,12 @@ class Prompt:
 
 
 class Codec(Protocol):
-    """Words to ids and back, for one model: stateless (but for caches), without weights, picklable."""
+    """Words to ids and back, for one model: stateless (but for caches), without weights, picklable.
+
+    A control token that a message only spells stays words: nobody forges a turn. A codec whose prompts end inside a
+    thought has the attribute `opens_thought = True`; the dialect then reads `<think>` before what was sampled. One with
+    `notes`, texts that a person should know (what its template lacks), has them shown and logged once.
+    """
 
     @property
     def name(self) -> str: ...  # hash of tokenizer and template: same name, same ids
@@ -69,7 +74,11 @@ class Reading:
 
 
 class Dialect(Protocol):
-    """How an action is written in text, and read back: `read(write(action)).action == action`."""
+    """How an action is written in text, and read back: `read(write(action)).action == action`.
+
+    The dialect, and nobody else, takes the thought off: `agentrl.after_thought(text)` gives what is said after it, and
+    only there is an action. A thought that never ends (the length limit) is `invalid`.
+    """
 
     @property
     def instructions(self) -> str: ...

@@ -274,6 +274,8 @@ class _Running:
         self.progress.begin_stage(stage.name, stage.updates, start - first)
         self.progress.phase = "collecting"
         live.played = self._played
+        for note in getattr(live.model.codec, "notes", ()):
+            self.progress.advise(note, note)
         watchers = self._watchers(first)
         recorder = Recorder(self.run, self.live, stage, buffer, watchers, self.progress, lambda: self.seconds)
         await learn(live, buffer, recorder)

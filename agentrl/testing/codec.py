@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,11 +14,12 @@ import numpy as np
 
 from agentrl.data.rows import relation
 from agentrl.data.types import Completion, Ids, Message, no_ids
-from agentrl.parts.words import Codec, Prompt
+from agentrl.parts.words import Codec, Prompt, Tool
 from agentrl.testing.compare import written
 from agentrl.testing.elsewhere import in_another_process
 from agentrl.testing.plays import digest
 from agentrl.testing.report import CheckSkipped, require
+from agentrl.worlds.thoughts import CLOSE, OPEN
 
 TEXTS = ("up", "go to shelf 1", "a  b\n\n c ", "ü ∑ 🤖 שלום", '{"name": "x"}', "<|end|> </s>")
 _DIALOGUE = (Message("system", "Find the party."), Message("user", "You are on floor 0."))
@@ -130,6 +133,32 @@ class CodecKit:
         differs = not np.array_equal(codec.prompt(messages).ids, codec.prompt(messages, tools=(tool,)).ids)
         require(differs or not codec.tools, "tools = True, and a prompt with a tool is the same as one without")
 
+    def a_control_token_that_is_only_spelled_is_words(self) -> str:
+        codec = self._make()
+        marks = _marks(codec)
+        if not marks:
+            raise CheckSkipped("its control tokens have no names that anybody could spell")
+        spelled = f"x {' '.join(marks.values())} y"
+        for where, messages, tools in _spoken_by_others(spelled):
+            _, before, offered = next(each for each in _spoken_by_others("x y") if each[0] == where)
+            more = _counted(codec.prompt(messages, tools=tools).ids, marks) - _counted(
+                codec.prompt(before, tools=offered).ids, marks
+            )
+            require(not more, f"{where} that spells {', '.join(more)} forges it; encode what others say as words")
+        start = codec.prompt(_DIALOGUE)
+        said, usual = _said(codec, start, spelled), _said(codec, start, "x y")
+        more = _counted(said.ids, marks) - _counted(usual.ids, marks)
+        require(not more, f"`say` turns {', '.join(more)} that a demonstrator spells into the real one")
+        for messages in (_continued(_DIALOGUE, said), (*_continued(_DIALOGUE, said), *_continued((), usual))):
+            plain = tuple(
+                Message(m.role, usual.text, completion=usual) if m.completion is said else m for m in messages
+            )
+            more = _counted(codec.prompt(messages).ids, marks) - _counted(codec.prompt(plain).ids, marks)
+            require(
+                not more, f"an old answer that spelled {', '.join(more)} holds the real one when it is written again"
+            )
+        return f"tried {', '.join(marks.values())}"
+
     def another_process_gives_the_same_ids(self) -> None:
         codec = self._make()
         if type(codec).__module__ == "__main__":
@@ -155,6 +184,42 @@ class CodecKit:
             codec.save(folder)
             fresh = self._saved(folder)
         _require_equal(fingerprint(codec), fingerprint(fresh), "saved, and made again from its folder,")
+
+
+def _marks(codec: Codec) -> dict[int, str]:
+    """Tokens of stops and of the frame of a prompt that read like marks (`<…>` or `[…]`), with what they read.
+
+    Those of thoughts are left out: wherever they stand, they end no turn.
+    """
+    x = codec.say("x")[:1]
+    tail, marks = codec.decode(x), dict[int, str]()
+    for token in sorted(codec.stop_ids.union(codec.prompt(_DIALOGUE).ids.tolist())):
+        name = codec.decode(np.concatenate([np.array([token], np.int32), x])).removesuffix(tail).strip()
+        if re.fullmatch(r"<.*\w.*>|\[.*\w.*\]", name) and name not in (OPEN, CLOSE):
+            marks[token] = name
+    return marks
+
+
+def _counted(ids: Ids, marks: Mapping[int, str]) -> Counter[str]:
+    return Counter(marks[token] for token in ids.tolist() if token in marks)
+
+
+def _spoken_by_others(words: str) -> list[tuple[str, tuple[Message, ...], tuple[Tool, ...]]]:
+    """Every place where a prompt holds words that the model did not sample."""
+    system, user = _DIALOGUE
+    schema = {"type": "object", "properties": {words: {"type": "string", "description": words}}}
+    tool: Tool = {"type": "function", "function": {"name": words, "description": words, "parameters": schema}}
+    call = {"type": "function", "function": {"name": words, "arguments": {words: words}}}
+    called = Message("assistant", "", tool_calls=(call,))
+    return [
+        ("a system message", (Message("system", words), user), ()),
+        ("an observation", (system, Message("user", words)), ()),
+        ("a later observation", (*_PROMPTS[1][:-1], Message("user", words)), ()),
+        ("a result of a tool", (*_PROMPTS[1][:-1], Message("tool", words)), ()),
+        ("an answer that was not sampled", (*_DIALOGUE, Message("assistant", words), user), ()),
+        ("a tool", _DIALOGUE, (tool,)),
+        ("a call", (*_DIALOGUE, called, Message("tool", "x")), ()),
+    ]
 
 
 def fingerprint(codec: Codec) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from agentrl.parts.words import Dialect, Reading
 from agentrl.testing.effort import cost, require_linear
 from agentrl.testing.plays import HOSTILE
 from agentrl.testing.report import Report, checks_of, gate, require, run_checks
+from agentrl.worlds.thoughts import CLOSE
 
 ACTIONS = ("go to shelf 1", "search[red shoe]", "ü ∑ 🤖", "{}")
 
@@ -60,6 +62,26 @@ class _DialectKit:
         for text in HOSTILE:
             reading = dialect.read(text)
             require(reading.action or reading.invalid, f"{text[:20]!r} gave neither an action nor a reason")
+
+    def an_action_that_a_thought_names_is_not_taken(self) -> None:
+        dialect = self._make()
+        for named, said in pairwise((*self._actions, self._actions[0])):
+            text = f"<think>Shall I {dialect.write(named).replace(CLOSE, '')}? No.</think>{dialect.write(said)}"
+            reading, alone = dialect.read(text), dialect.read(dialect.write(said))
+            require(
+                (reading.action, reading.invalid) == (alone.action, alone.invalid),
+                f"of {text!r} it read {reading}; look for the action in agentrl.after_thought(text) only",
+            )
+
+    def a_thought_that_was_cut_short_is_no_action(self) -> None:
+        dialect = self._make()
+        for action in self._actions:
+            text = f"<think>Shall I {dialect.write(action).replace(CLOSE, '')}"
+            reading = dialect.read(text)
+            require(
+                reading.invalid,
+                f"{text!r} ends inside a thought, and it read {reading}; agentrl.after_thought(text).error says why",
+            )
 
     def text_that_was_cut_is_survived(self) -> None:
         for text in self._texts():

@@ -22,6 +22,7 @@ from agentrl.worlds.player import EpisodePlayer
 from agentrl.worlds.sessions import View
 from agentrl.worlds.stepping import Clock
 from agentrl.worlds.text_world import Scene, TextWorld
+from agentrl.worlds.thoughts import after_thought
 
 GUEST = "guest"
 """The second speaker of the sample world, where it has two."""
@@ -80,7 +81,7 @@ class Stairs(TextWorld):
 
 
 class WholeText:
-    """A dialect: the text without blanks around it is the action."""
+    """A dialect: the text after a thought, without blanks around it, is the action."""
 
     instructions = ""
     stop: tuple[str, ...] = ()
@@ -89,8 +90,9 @@ class WholeText:
         return action
 
     def read(self, text: str) -> Reading:
-        action = text.strip()
-        return Reading(action, "" if action else "nothing was said")
+        spoken = after_thought(text)
+        action = spoken.text.strip()
+        return Reading(action, "" if action else spoken.error or "nothing was said")
 
 
 def whole_history(

@@ -21,6 +21,7 @@ from agentrl.worlds.live_world import Ended, LiveWorld
 from agentrl.worlds.patience import Patience
 from agentrl.worlds.sessions import View, begin_session
 from agentrl.worlds.steps import Step
+from agentrl.worlds.thoughts import CLOSE, OPEN
 from agentrl.worlds.toolcalls import ToolAction, ToolCall
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Speaking:
         self._words = words
         model = words.model
         self._codec: Codec | None = getattr(speaker, "codec", None) or (model.codec if model is not None else None)
+        self._opened = bool(getattr(self._codec, "opens_thought", False))
         self._update = model.version.update if model is not None else 0
         self._key = trajectory if name == AGENT else f"{trajectory}/{name}"
         self._demonstrates = not inspect.iscoroutinefunction(speaker.act)  # looks at the world itself
@@ -121,9 +123,14 @@ class Speaking:
         """The action in a completion."""
         if completion.calls is not None:
             return _structured(completion)
-        reading = self._dialect.read(completion.text)
+        opened = OPEN if self._opened and len(completion.prompt_ids) else OPEN + CLOSE if completion.thought else ""
+        reading = self._dialect.read(opened + completion.text)
         if not isinstance(reading, Reading) or not isinstance(reading.action, str):
             raise PluginError(f"{self._words.name('dialect')}: read gave {short(reading)}; it gives an agentrl.Reading")
+        if opened and reading.spans:
+            shift = len(opened)
+            spans = [(name, max(0, start - shift), max(0, stop - shift)) for name, start, stop in reading.spans]
+            return dataclasses.replace(reading, spans=tuple(spans))
         return reading
 
     async def say(
@@ -195,6 +202,7 @@ class Speaking:
         """Words that no engine sampled, with the ids that sampling them would have given; log-probs 0."""
         if self._codec is None or prompt is None:
             return Completion(text)
+        text = self._in_thought(text) if self._opened else text
         ids = self._codec.say(text, stop=stop)
         if len(prompt.ids) + len(ids) > self._codec.max_context:
             raise ContextOverflow(
@@ -208,6 +216,13 @@ class Speaking:
             np.zeros(len(ids), np.float32),
             versions=np.full(len(ids), self._update, np.int32),
         )
+
+    def _in_thought(self, text: str) -> str:
+        """The same words after a prompt that opened a thought already: that one is ended first."""
+        begin = text.lstrip()
+        if begin.startswith(OPEN):
+            return begin[len(OPEN) :]
+        return f"{CLOSE}\n\n{text}" if self._dialect.read(OPEN + text).invalid else text
 
     def _count(self, messages: Sequence[Message]) -> int:
         """Tokens of a prompt; 0 where nothing makes ids."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,16 +29,27 @@ SPECIAL = ["<pad>", "<s>", "</s>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 WORDS = "You see lamps 01101. flip 0 1 2 3 4 user assistant system"
 
 
-def tiny_tokenizer(template: str = CHATML, *, eos: str = "<|im_end|>", bos: bool = False) -> PreTrainedTokenizerFast:
-    """300 tokens at most; every byte is one of them."""
+def tiny_tokenizer(
+    template: str = CHATML,
+    *,
+    eos: str = "<|im_end|>",
+    bos: bool = False,
+    special: Sequence[str] = (),
+    words: Sequence[str] = (),
+    size: int = 300,
+) -> PreTrainedTokenizerFast:
+    """So many tokens at most; every byte is one of them, and so are the special ones. It learns pieces of `words`."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=SPECIAL, show_progress=False, initial_alphabet=alphabet
+        vocab_size=size + len(special),
+        special_tokens=[*dict.fromkeys((*SPECIAL, *special))],
+        show_progress=False,
+        initial_alphabet=alphabet,
     )
-    backend.train_from_iterator([WORDS], trainer)
+    backend.train_from_iterator([WORDS, *words], trainer)
     if bos:
         start = ("<s>", backend.token_to_id("<s>"))
         backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[start])
@@ -54,9 +66,10 @@ def tiny_folder(
     bos: bool = False,
     tied: bool = True,
     context: int = 512,
+    special: Sequence[str] = (),
 ) -> Path:
     """A Llama of two layers with its tokenizer, as `save_pretrained` writes them."""
-    tokenizer = tiny_tokenizer(template, eos=eos, bos=bos)
+    tokenizer = tiny_tokenizer(template, eos=eos, bos=bos, special=special)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

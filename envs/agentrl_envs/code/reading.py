@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import agentrl
+
 PROTOCOL = """You write a program in several turns. In each turn send one of these:
 - a ``` block with the whole solution: it replaces the old one, and the public tests are run on it;
 - `line 3: return a + b`: line 3 of the solution becomes this, indented as it was, and the public tests are run;
@@ -37,11 +39,16 @@ class Command:
 
 
 def read(message: str) -> Command | str:
-    """What to do, or why it is not clear.
+    """What to do, or why it is not clear. The dialect takes a thought off; one that is still there is no command.
 
     >>> read("line 2: return a")
     Command(kind='edit', text='return a', line=2, path='', submit=False)
     """
+    if message.lstrip().startswith("<think>"):
+        spoken = agentrl.after_thought(message)
+        if spoken.error:
+            return spoken.error
+        message = spoken.text
     blocks = [(found.group(2).strip().lower(), found.group(3)) for found in _BLOCK.finditer(message)]
     words = [line.strip() for line in _BLOCK.sub("\n", message).split("\n")]
     submit = "submit" in words

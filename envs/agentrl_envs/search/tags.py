@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agentrl import after_thought
 from agentrl_envs.search.corpus import Hit
 
 NOTHING_FOUND = "Nothing was found."
@@ -26,11 +27,15 @@ class Said:
 def read(completion: str) -> Said:
     """The first tag counts, after a cut at the first `</search>`, or else at the first `</answer>`, as published.
 
+    Other than published, a tag inside a thought counts for nothing (the dialect has taken the thought off already).
+
     >>> read("<think>who?</think><search> Ada Bell </search><answer>x</answer>")
     Said(kind='search', text='Ada Bell')
     >>> read("Ada Bell").kind
     'nothing'
     """
+    if completion.lstrip().startswith("<think>"):
+        completion = after_thought(completion).text
     closing = "</search>" if "</search>" in completion else "</answer>"
     cut = "".join(completion.partition(closing)[:2])
     tags = [tag for tag in (_first(cut, "search"), _first(cut, "answer")) if tag is not None]

@@ -39,8 +39,8 @@ class _Play:
 class Search(agentrl.TextWorld):
     """Answer a question by searching a corpus over several turns, as in Search-R1 (Jin et al. 2025).
 
-    An action is a whole completion: `<search> query </search>` or `<answer> text </answer>`, after as much reasoning as
-    one likes; the first tag counts. The observation after a search is `<information>…</information>` with the `top_k`
+    An action is what a completion says after its thought, which the dialect takes off: `<search> query </search>` or
+    `<answer> text </answer>`, among other words; the first tag counts. The observation after a search is `<information>…</information>` with the `top_k`
     best documents. After `max_searches` rounds (as in the original, one without a readable tag counts) comes a last
     one without search, in which only an answer counts. The reward is the exact match of the answer, or its F1, with
     SQuAD's normalisation; `info` holds both at the end. Differences to the original: a search without words, or with
@@ -230,7 +230,7 @@ class Search(agentrl.TextWorld):
 
 def _refused(said: tags.Said) -> str:
     if said.kind == "nothing":
-        return "neither <search>…</search> nor <answer>…</answer> in the completion"
+        return "neither <search>…</search> nor <answer>…</answer> outside of the thought"
     if not said.text:
         return "the query is empty"
     return f"a query has at most {LONGEST_QUERY} characters" if len(said.text) > LONGEST_QUERY else ""

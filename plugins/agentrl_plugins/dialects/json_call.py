@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import agentrl
-from agentrl import Reading, ToolAction
+from agentrl import Reading, ToolAction, after_thought
 from agentrl_plugins.dialects import tool_text
 
+_FRONT = re.compile(r"\s*```(?:json)?\s*\n")
 _MARKS = (*tool_text.THOUGHTS, "```")
 
 
@@ -17,7 +21,7 @@ def register_dialects(register: agentrl.Register) -> None:
 class JsonCall:
     """`{"name": …, "arguments": …}`, or a list of these; text that does not start like JSON is a message.
 
-    What stands before `</think>` is thought, and left out.
+    Thoughts are left out; a mark inside the JSON of a call is part of it.
 
     >>> JsonCall().read('[{"name": "find", "arguments": {"card": "C7"}}]').action
     '{"name": "find", "arguments": {"card": "C7"}}'
@@ -38,10 +42,10 @@ class JsonCall:
         return tool_text.unmarked(said.write(), _MARKS) if said.calls else tool_text.message(said, _MARKS)
 
     def read(self, text: str) -> Reading:
-        said, cut = tool_text.spoken(text)
-        if cut:
-            return Reading("", cut)
-        return tool_text.reading(_unfenced(said))
+        spoken = after_thought(text, _calls)
+        if spoken.error:
+            return Reading("", spoken.error)
+        return tool_text.reading(_unfenced(spoken.text.strip()))
 
 
 def _unfenced(text: str) -> str:
@@ -53,3 +57,8 @@ def _unfenced(text: str) -> str:
     body = inside.lstrip()
     opened = text.startswith("```") and "\n" in inside[: len(inside) - len(body)]
     return body.removesuffix("```") if opened and body.endswith("```") else text
+
+
+def _calls(text: str) -> Iterator[tuple[int, int]]:
+    fence = _FRONT.match(text)
+    return tool_text.json_spans(text, fence.end() if fence else 0)

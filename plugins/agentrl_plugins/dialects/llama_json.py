@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import agentrl
-from agentrl import Reading, ToolAction
+from agentrl import Reading, ToolAction, after_thought
 from agentrl_plugins.dialects import tool_text
 
 _TAG = "<|python_tag|>"
@@ -20,6 +21,8 @@ def register_dialects(register: agentrl.Register) -> None:
 
 class LlamaJson:
     """Calls as Llama writes them, with or without `<|python_tag|>` before them; any other text is a message.
+
+    Thoughts are left out; a mark inside the JSON of a call is part of it.
 
     >>> LlamaJson().read('<|python_tag|>{"name": "find", "parameters": {"card": "C7"}}<|eom_id|>').action
     '{"name": "find", "arguments": {"card": "C7"}}'
@@ -44,28 +47,46 @@ class LlamaJson:
         return texts[0] if len(texts) == 1 else _TAG + "; ".join(texts)
 
     def read(self, text: str) -> Reading:
-        said, cut = tool_text.spoken(text)
-        if cut:
-            return Reading("", cut)
-        for end in _ENDS:
-            said = said.split(end)[0]
-        tagged = _TAG in said
-        body = said.rpartition(_TAG)[2].strip()
-        if tagged and not body.startswith(("{", "[")):
+        spoken = after_thought(text, _calls)
+        if spoken.error:
+            return Reading("", spoken.error)
+        said = spoken.text.strip()
+        begin = _begin(said)
+        if begin is None:
+            return tool_text.reading(_before_end(said))
+        if not said.startswith(("{", "["), begin):
             return Reading("", f'after {_TAG} there must be {{"name": …, "parameters": {{…}}}}')
-        return tool_text.reading(_joined(body))
+        return tool_text.reading(_joined(said[begin:]))
+
+
+def _begin(text: str) -> int | None:
+    """Where calls begin: at the front, or else after the first tag; None where there are none."""
+    start = len(text) - len(text.lstrip())
+    if not text.startswith(("{", "["), start):
+        tag = text.find(_TAG)
+        if tag < 0:
+            return None
+        start = tag + len(_TAG)
+    return len(text) - len(text[start:].lstrip())
+
+
+def _calls(text: str) -> Iterator[tuple[int, int]]:
+    begin = _begin(text)
+    return tool_text.json_spans(text, len(text) if begin is None else begin)
 
 
 def _joined(body: str) -> str:
-    """Objects with semicolons between them as one JSON list; anything else as it is."""
-    decoder, parts, at = json.JSONDecoder(parse_int=str, parse_float=str), [], 0  # its numbers are of no use
-    while at < len(body) and body[at] == "{":
-        try:
-            _, end = decoder.raw_decode(body, at)
-        except (ValueError, RecursionError):
-            return body
-        parts.append(body[at:end])
-        at = end
-        while at < len(body) and body[at] in "; \n":
-            at += 1
-    return f"[{', '.join(parts)}]" if len(parts) > 1 and at == len(body) else body
+    """Objects with semicolons between them as one JSON list, up to the end of the turn."""
+    parts, at = [], 0
+    for start, at in tool_text.json_spans(body, 0):
+        parts.append(body[start:at])
+    whole = not body[at:].strip("; \n") or body[at:].lstrip("; \n").startswith(_ENDS)
+    if len(parts) == 1 and whole:
+        return parts[0]
+    return f"[{', '.join(parts)}]" if parts and whole else body
+
+
+def _before_end(said: str) -> str:
+    for end in _ENDS:
+        said = said.split(end)[0]
+    return said

@@ -1,21 +1,49 @@
-"""What the tool dialects share: thoughts left out, marks kept out of what is written, JSON read or passed on."""
+"""What the tool dialects share: JSON found by its brackets, marks kept out of what is written, JSON read or passed on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from agentrl import Reading, ToolAction
 
-THOUGHTS = ("<think>", "</think>")
+THOUGHTS = ("<think>", "</think>", "<|channel|>")
+"""What `agentrl.after_thought` looks for."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+("?)|[\[{]|[\]}]', re.DOTALL)
+_SOLID, _UNJOINED = re.compile(r"\S"), re.compile(r"[^;\s]")
 
 
-def spoken(text: str) -> tuple[str, str]:
-    """What is said after the thoughts, and why nothing is if they never end."""
-    before, end, after = text.rpartition("</think>")
-    if not end and "<think>" in text:
-        return "", "<think> is never closed, so nothing was said or called"
-    return (after if end else before or text).strip(), ""
+def begin(text: str, at: int, what: re.Pattern[str] = _SOLID) -> int:
+    """Where the first letter from `at` on is that is no blank."""
+    found = what.search(text, at)
+    return found.start() if found else len(text)
+
+
+def json_end(text: str, start: int) -> int:
+    """Where the object or list that begins at `start` ends; the end of the text where its brackets never close.
+
+    Marks inside its strings are words.
+    """
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        if token[0][0] == '"':
+            if not token[1]:
+                break
+            continue
+        depth += 1 if token[0] in "[{" else -1
+        if depth <= 0:
+            return token.end()
+    return len(text)
+
+
+def json_spans(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """Objects and lists from `start` on, with at most blanks and semicolons between them."""
+    at = begin(text, start, _UNJOINED)
+    while text[at : at + 1] in ("{", "["):
+        end = json_end(text, at)
+        yield at, end
+        at = begin(text, end, _UNJOINED)
 
 
 def reading(body: str) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
 import json
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from agentrl import Completion, ConfigError, Ids, Message, Prompt, RecordError, Tool, relation
-from agentrl_plugins.models.template import MARKS, Template, is_sampled, mapped
+from agentrl_plugins.models.template import MARKS, Template, is_sampled
 from agentrl_plugins.models.words import Words
 
 Piece: TypeAlias = str | Completion
@@ -36,11 +37,17 @@ class TemplateCodec:
     left out where the completion brought it (the sampled stop token). With `history = "as_sampled"` a prompt always
     appends to the last one, whatever the template would do to old answers: cheaper to train, but not what a chat
     server will show the model. Messages in a role that the template lacks are folded into those it knows. Control
-    tokens that a message only spells are words; the token with which the template closes an answer is a stop too.
+    tokens that a message only spells are words; the token with which the template closes an answer is a stop too. A
+    template that writes the date writes that of the day on which the codec was made, so that a resumed run reads alike.
     """
 
     def __init__(
-        self, tokenizer: Any, stop_ids: frozenset[int], max_context: int, history: History = "template"
+        self,
+        tokenizer: Any,
+        stop_ids: frozenset[int],
+        max_context: int,
+        history: History = "template",
+        date: str | None = "",
     ) -> None:
         """Raises ConfigError for a tokenizer without a chat template or without a fast backend."""
         name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
@@ -50,24 +57,24 @@ class TemplateCodec:
             raise ConfigError(f"{name} is no fast tokenizer; save it as one (tokenizer.json) first.")
         self.tokenizer, self.max_context, self.history = tokenizer, max_context, history
         self._backend = tokenizer.backend_tokenizer
-        self._words = Words(self._backend)
-        self._template = template = Template(tokenizer)
+        dated = "strftime_now" in str(tokenizer.chat_template)
+        self._date = (datetime.date.today().isoformat() if date == "" else date) if dated else None
+        self._template = template = Template(tokenizer, self._date)
+        self._words = Words(self._backend, template.frames, template.opening)
         self.roles, self.tools, self.thoughts = template.roles, template.tools, template.thoughts
+        self.opens_thought, self.notes = template.opens_thought, template.notes
         self.ids_of = functools.lru_cache(_KEPT_PIECES)(self._words.ids)
         self._last: OrderedDict[int, tuple[tuple[Message, ...], Ids]] = OrderedDict()  # a cache, by id of the prompt
-        closing = frozenset(self.ids_of(template.closing)[:1].tolist())
-        self.stop_ids = stop_ids | (closing & self._words.control_ids)
-        self.end_id = next(iter(closing & self.stop_ids), None)
-        if self.end_id is None and tokenizer.eos_token_id in self.stop_ids:
-            self.end_id = tokenizer.eos_token_id
+        self.stop_ids, self.end_id = self._ends(stop_ids)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TemplateCodec, (self.tokenizer, self.stop_ids, self.max_context, self.history)
+        return TemplateCodec, (self.tokenizer, self.stop_ids, self.max_context, self.history, self._date)
 
     @functools.cached_property
     def name(self) -> str:
-        """Hash of tokenizer, template and what is done with old answers."""
+        """Hash of tokenizer, template, what is done with old answers, and the date where the template writes it."""
         text = f"{self._backend.to_str()}|{self.tokenizer.chat_template}|{sorted(self.stop_ids)}|{self.history}"
+        text += f"|{self._date}" if self._date is not None else ""
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
@@ -98,11 +105,10 @@ class TemplateCodec:
 
     def say(self, text: str, *, stop: Sequence[str] = ()) -> Ids:
         """The text up to its first stop string, or to its end with the template's end of a message."""
-        text = self._words.plain(text)
         ends = [text.index(word) + len(word) for word in stop if word and word in text]
         if ends:
-            return self.ids_of(text[: min(ends)])
-        ids = self.ids_of(text)
+            return self.ids_of(self._words.plain(text[: min(ends)], said=True))
+        ids = self.ids_of(self._words.plain(text, said=True))
         return ids if self.end_id is None else np.append(ids, np.int32(self.end_id))
 
     def decode(self, ids: Ids) -> str:
@@ -116,7 +122,8 @@ class TemplateCodec:
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
         facts = {"name": self.name, "stop_ids": sorted(self.stop_ids), "max_context": self.max_context}
-        (folder / FILE).write_text(json.dumps(facts | {"history": self.history}) + "\n", encoding="utf-8")
+        facts |= {"history": self.history} | ({"date": self._date} if self._date is not None else {})
+        (folder / FILE).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> TemplateCodec:
@@ -130,12 +137,30 @@ class TemplateCodec:
             if not (folder / FILE).exists():
                 return cls(tokenizer, frozenset({tokenizer.eos_token_id}), tokenizer.model_max_length)
             facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            codec = cls(tokenizer, frozenset(facts["stop_ids"]), facts["max_context"], facts["history"])
+            stops = frozenset(facts["stop_ids"])
+            codec = cls(tokenizer, stops, facts["max_context"], facts["history"], facts.get("date"))
         except (OSError, ValueError, KeyError) as error:
             raise RecordError(f"{folder} holds no codec ({type(error).__name__}: {error})") from error
         if codec.name != facts["name"]:
             raise RecordError(f"the codec in {folder} is another than was saved there; was a file changed?")
         return codec
+
+    def _ends(self, known: frozenset[int]) -> tuple[frozenset[int], int | None]:
+        """All stops, with those tokens that close an answer in the template; and the one that ends what is said."""
+        closings = [int(token) for text in self._template.closings for token in self.ids_of(text.lstrip())[:1]]
+        ends = [token for token in closings if token in known or token in self._words.control_ids]
+        name, eos = self.tokenizer.convert_ids_to_tokens, self.tokenizer.eos_token_id
+        if ends and ends[0] not in known:
+            self.notes.append(
+                f"the chat template closes an answer with {name(ends[0])!r}, which the model does not call an end "
+                f"({', '.join(map(repr, map(name, sorted(known)))) or 'it calls none'}); it is taken as a stop too"
+            )
+        if not ends:
+            self.notes.append(
+                "the chat template closes an answer with no control token, so that only the length and "
+                f"{', '.join(map(repr, map(name, sorted(known)))) or 'no token at all'} end one"
+            )
+        return known | set(ends), ends[0] if ends else eos if eos in known else None
 
     def _continued(self, messages: tuple[Message, ...], after: Completion | None) -> Ids | None:
         """The prompt made from the last one, if all that came is what was said to it and a reply."""
@@ -164,7 +189,7 @@ class TemplateCodec:
             return None
         adapted, told = self._shown(messages, tools)
         mark = next((mark for mark in MARKS if all(mark not in message.content for message in messages)), "")
-        marked = [mapped(m) for m in adapted]
+        marked = [self._template.mapped(m, self._spoken(m)) for m in adapted]
         for entry, message in zip(marked, adapted, strict=True):
             if message.completion is after:
                 entry["content"] = mark  # alone: what a template makes of old answers is none of our business here
@@ -180,7 +205,17 @@ class TemplateCodec:
 
     def _plain(self, message: Message) -> Message:
         content = message.content if is_sampled(message) else self._words.plain(message.content)
-        return message if content is message.content else replace(message, content=content)
+        calls = self._words.plain_values(message.tool_calls) if message.tool_calls else ()
+        if content is message.content and not calls:
+            return message
+        return replace(message, content=content, tool_calls=tuple(cast(list[Tool], calls)))
+
+    def _spoken(self, message: Message) -> str:
+        """The words of a message; of a sampled one those in which only sampled control tokens are such."""
+        if not is_sampled(message):
+            return message.content
+        assert message.completion is not None
+        return self._words.sampled(message.completion.ids, message.content)
 
     def _splice(self, pieces: Sequence[Piece]) -> Ids:
         parts: list[Ids] = []
@@ -201,22 +236,35 @@ class TemplateCodec:
         return said.ids, following[1:] if closed else following
 
     def _pieces(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Piece]:
+        spoken = [self._spoken(message) for message in messages]
+        try:
+            return self._spliced(messages, spoken, tools)
+        except ConfigError:  # what was sampled may be what the template refuses; its marks are words then
+            words = [
+                self._words.plain(message.content) if is_sampled(message) else text
+                for message, text in zip(messages, spoken, strict=True)
+            ]
+            if words == spoken:
+                raise
+            return self._spliced(messages, words, tools)
+
+    def _spliced(self, messages: Sequence[Message], spoken: Sequence[str], tools: Sequence[Tool]) -> list[Piece]:
+        """Template text, and completions where it kept their words."""
         template = self._template
-        sampled = [message for message in messages if is_sampled(message)]
-        text = "".join(message.content for message in messages)
-        mark = next((mark for mark in MARKS if mark not in text), "")
-        rendered = template.render([mapped(message, mark) for message in messages], tools)
+        sampled = [(m.completion, words) for m, words in zip(messages, spoken, strict=True) if is_sampled(m)]
+        mark = next((mark for mark in MARKS if mark not in "".join(spoken)), "")
+        rendered = template.render([template.mapped(*each, mark) for each in zip(messages, spoken, strict=True)], tools)
         sections = rendered.split(mark) if mark and sampled else [rendered]
         if len(sections) != len(sampled) + 1:  # the template dropped or repeated a message: nothing can be kept
-            return [template.render([mapped(message) for message in messages], tools)]
+            return [template.render([template.mapped(*each) for each in zip(messages, spoken, strict=True)], tools)]
         pieces: list[Piece] = []
         text = ""
-        for section, message in zip(sections, sampled, strict=False):
-            before = template.before(text + section, message.content)
+        for section, (completion, words) in zip(sections, sampled, strict=False):
+            before = template.before(text + section, words)
             if before is None:
                 text += section
                 continue
-            assert message.completion is not None
-            pieces += [before, message.completion]
+            assert completion is not None
+            pieces += [before, completion]
             text = ""
         return [*pieces, text + sections[-1]]
