@@ -269,7 +269,7 @@ def test_an_agent_works_in_a_repository_with_shell_and_files(tmp_path: Path) -> 
     assert "say which file" in env.step("```\nx\n```")[4]["invalid"]
     assert "Nothing was done" in env.step("write ../../etc/passwd\n```\nx\n```")[0]
     taken = pickle.loads(pickle.dumps(env.snapshot()))
-    assert env.step("submit")[4]["rewards"] == {"tests": 0.1, "solved": 0.0}, "one of two tests passes as it was"
+    assert env.step("submit")[4]["rewards"] == {"tests": 0.0, "solved": 0.0}, "what passes is what passed before"
     env.restore(taken)
     fixed = BROKEN.replace("x + 3", "2 * x")
     assert env.step(f"write shop/prices.py\n```\n{fixed}```")[0] == "shop/prices.py is written."

@@ -14,7 +14,7 @@ from agentrl_envs.code import generate, reading, records, report, tiny
 from agentrl_envs.code.languages import language_of
 from agentrl_envs.code.mutants import mutant
 from agentrl_envs.code.problems import Problem, Program
-from agentrl_envs.code.repository import Folder
+from agentrl_envs.code.repository import Folder, Tests
 from agentrl_envs.code.trials import Trial
 from agentrl_envs.code.workplace import OneFile, Sandboxes, Workplace
 
@@ -32,11 +32,16 @@ class Code(agentrl.TextWorld):
     `info["admissible"]`. `files` maps splits to files of HumanEval, MBPP, LiveCodeBench or SWE-bench (`repositories`:
     the folder of their files; `test_command` runs one test of them, pytest or unittest are known without).
 
-    The reward comes at the end: `partial` times the share of hidden tests that pass, and the rest if all do; when the
-    turns are used up, what is there is judged. `info["tests"]` then tells how each went, and `info["feedback"]` shows the
+    The reward comes at the end: `partial` times the share of hidden tests that pass, of those that failed before anything
+    was done, and the rest if all do; when the turns are used up, what is there is judged. `info["tests"]` then tells how each went, and `info["feedback"]` shows the
     tests that failed, the hidden ones too; before the end it shows the public ones. `info["milestones"]`: `public`, `hidden`
     (all of these tests passed); `info["hidden"]` of the reset has a `solution`, where one is known. Whatever a program does is
     data; when a sandbox fails, SandboxFault is raised, and there is no reward.
+
+    Answers are plain values, compared outside or in a process that the solution cannot look into, and files that decide
+    how a test goes are put back. Two holes stay open in folders of files: pytest and unittest run a test in the process of
+    the code that it tests, which can be written to deceive it (an object that equals everything), and can read the tests
+    while they run; a `test_command` counts its exit code, which that code can give itself. Look at what solves much.
 
     `language`: python, bash, c, javascript, perl or, with `command` and `file`, anything the sandbox's image has. Other
     languages than Python get programs that read and write text. `mistakes`: how often the expert first sends a
@@ -87,6 +92,7 @@ class Code(agentrl.TextWorld):
         self._anchor_is_state, self._admissible = anchor == "state", admissible
         limits = SandboxLimits(wall_s=max(grading_s, timeout_s), cpu_s=max(grading_s, timeout_s), memory_mib=memory_mib)
         self._sandboxes = Sandboxes(functools.cache(functools.partial(_provider, sandbox)), SandboxSpec(limits=limits))
+        self._known: dict[str, Tests] = {}  # what was found out about the tests of folders
         self.instructions = self._instructions()
 
     @property
@@ -164,7 +170,7 @@ class Code(agentrl.TextWorld):
 
     def _workplace(self, problem: Problem) -> Workplace:
         if problem.repository is not None:
-            return Folder(problem, self._sandboxes, self._timeout_s)
+            return Folder(problem, self._sandboxes, self._timeout_s, self._known)
         return OneFile(problem, self._sandboxes, self._language, self._name)
 
     def _note(self, place: Workplace) -> None:
@@ -177,9 +183,13 @@ class Code(agentrl.TextWorld):
         passed, total = sum(trial.passed for trial in self._trials), len(self._trials)
         if passed == total:
             self._milestones = (*self._milestones, "hidden")
+        counted = [trial.passed for trial in place.counted(self._trials)]
         place.feedback = report.failures(place.problem, self._trials)
         place.close()
-        rewards = {"tests": self._partial * passed / total, "solved": (1 - self._partial) * (passed == total)}
+        rewards = {
+            "tests": self._partial * sum(counted) / len(counted),
+            "solved": (1 - self._partial) * (passed == total),
+        }
         return report.verdict(passed, total), rewards
 
     def _some_mistake(self, problem: Problem) -> str:
