@@ -269,7 +269,7 @@ class _Runner:
         return Trial(test, False, "error", words) if kind == "error" else self._ended(test, result)
 
     def _units(self, units: Sequence[tuple[int, UnitTest]]) -> dict[int, Trial]:
-        """All in one process, which seals the names of those that pass; where one does that must not, none counts."""
+        """All in one process, which seals what became of them; none counts unless those that must fail did."""
         seal, names, own = secrets.token_hex(16), [test.name for _, test in units], f"test_{secrets.token_hex(4)}"
         self._renew()
         self._sandbox.put(f"{own}.py", programs.CONTROL.encode())
@@ -280,8 +280,8 @@ class _Runner:
         stdin = json.dumps({"seal": seal, "tests": names, "dotted": dotted}).encode()
         result = self._sandbox.exec(["python3", "-I", "-c", programs.UNIT_TESTS], stdin=stdin, timeout_s=self._total_s)
         lines = set(result.stdout.text.splitlines())
-        sound = not any(_sealed(seal, name) in lines for name in controls)
-        return {index: _judged(test, sound and _sealed(seal, test.name) in lines) for index, test in units}
+        sound = all(_sealed(seal, f"failed {name}") in lines for name in controls)
+        return {index: _judged(test, sound and _sealed(seal, f"passed {test.name}") in lines) for index, test in units}
 
     def _exit(self, test: Exit) -> Trial:
         if time.monotonic() > self._until_s:

@@ -238,12 +238,13 @@ def main():
             print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
         if good and result.wasSuccessful() and not result.skipped:
             passed.append(name)
-    for name in passed:
-        seal = hashlib.sha256(f"{given['seal']} {name}".encode()).hexdigest()
+    for name in given["tests"]:
+        words = f"{given['seal']} {'passed' if name in passed else 'failed'} {name}"
+        seal = hashlib.sha256(words.encode()).hexdigest()
         os.write(said, f"\\n{seal}\\n".encode())
 main()
 """
-"""Runs tests by their pytest or unittest ids, and seals the names of those that pass."""
+"""Runs tests by their pytest or unittest ids, and seals which of them passed and which failed."""
 
 CONTROL = """
 import unittest
