@@ -278,7 +278,8 @@ class _Runner:
         names += controls  # at the end, when the solution has done to the framework what it wanted to
         dotted = {name: _dotted(name) for name in names if "::" not in name and not name.endswith(".py")}
         stdin = json.dumps({"seal": seal, "tests": names, "dotted": dotted}).encode()
-        result = self._sandbox.exec(["python3", "-I", "-c", programs.UNIT_TESTS], stdin=stdin, timeout_s=self._total_s)
+        argv = ["python3", "-I", "-c", programs.compiled(programs.UNIT_TESTS)]
+        result = self._sandbox.exec(argv, stdin=stdin, timeout_s=self._total_s)
         lines = set(result.stdout.text.splitlines())
         sound = all(_sealed(seal, f"failed {name}") in lines for name in controls)
         return {index: _judged(test, sound and _sealed(seal, f"passed {test.name}") in lines) for index, test in units}
@@ -315,6 +316,7 @@ class _Runner:
 
     def _python(self, program: str, data: Mapping[str, object]) -> tuple[ExecResult, dict[str, tuple[str, str]]]:
         stdin = json.dumps({**data, "source": self._solution.source, "beside": bool(self._files)}).encode()
+        program = programs.compiled(program)
         if self._files:  # a module of the agent's must not come before one of the standard library
             result = self._sandbox.exec(["python3", "-I", "-c", program], stdin=stdin, timeout_s=self._timeout_s)
         else:

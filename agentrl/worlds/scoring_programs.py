@@ -1,5 +1,10 @@
 """The programs that run an agent's code in a sandbox and report on it."""
 
+import binascii
+import functools
+import importlib.util
+import marshal
+
 ENCODER = """
 def encode(value):
     kind = type(value)
@@ -100,6 +105,10 @@ import builtins, ctypes
 NOT_PLAIN = "the answer is no plain value; only plain values can be compared"
 class Failed(Exception):
     pass
+def send(pipe, message):
+    left = json.dumps(message).encode() + b"\\n"
+    while left:
+        left = left[os.write(pipe, left) :]
 def serve(requests, answers):
     things, given = [], json.loads(requests.readline())
     def call(called, *arguments, **named):
@@ -123,8 +132,7 @@ def serve(requests, answers):
             answer = ["value", encode(act(thing, *arguments, **named))]
         except BaseException as error:
             answer = [type(error).__name__, str(error), told(error)]
-        answers.write(json.dumps(answer) + "\\n")
-        answers.flush()
+        send(answers, answer)
 def main():
     (requests, ask), (hear, answers) = os.pipe(), os.pipe()
     if not os.fork():
@@ -133,7 +141,7 @@ def main():
             os.dup2(2, 1)
             sys.stdout = sys.stderr
             os.close(ask), os.close(hear)
-            serve(open(requests), open(answers, "w"))
+            serve(open(requests, "rb"), answers)
         finally:
             os._exit(1)
     os.close(requests), os.close(answers)
@@ -141,14 +149,11 @@ def main():
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: the child cannot look into this process
     sys.path[:] = filter(None, sys.path)
     given = json.loads(sys.stdin.buffer.read())
-    check(given, speaker(), open(ask, "w"), open(hear))
+    check(given, speaker(), ask, open(hear, "rb"))
 def check(given, say, requests, answers):
     say("ready", "", "")
-    def send(request):
-        requests.write(json.dumps(request) + "\\n")
-        requests.flush()
     def do(what, thing, *arguments, **named):
-        send(encode([what, thing, arguments, named]))
+        send(requests, encode([what, thing, arguments, named]))
         line = answers.readline()
         if not line:
             raise Failed("it ended the process in which it ran")
@@ -189,7 +194,7 @@ def check(given, say, requests, answers):
         return {"kind": "thing", "items": [value.number]}
     globals()["other"], kinds["thing"] = refer, lambda numbers: Thing(next(numbers))
     solution, candidate = Thing(0), None
-    send({"source": given["source"], "beside": given["beside"]})
+    send(requests, {"source": given["source"], "beside": given["beside"]})
     try:
         candidate = do("entry", solution, given["entry"])
         names = Names({"__name__": "test", "candidate": candidate, given["entry"]: candidate})
@@ -261,3 +266,14 @@ class Control(unittest.TestCase):
 """
 CONTROLS = ("test_equal", "test_true", "test_assert", "test_raises")
 """Tests that must fail."""
+
+
+@functools.cache
+def compiled(program: str) -> str:
+    """A program that does the same, and is not compiled once more where the sandbox has the same Python as we."""
+    code = binascii.b2a_base64(marshal.dumps(compile(program, "<scoring>", "exec"))).decode()
+    return (
+        "import binascii, marshal, _frozen_importlib_external as python\n"
+        f"same = python.MAGIC_NUMBER == {importlib.util.MAGIC_NUMBER!r}\n"
+        f"exec(marshal.loads(binascii.a2b_base64({code!r})) if same else {program!r})"
+    )
