@@ -320,7 +320,7 @@ def test_a_new_test_file_takes_the_place_of_the_agents(tmp_path: Path) -> None:
 
 @needs_bubblewrap
 def test_ids_of_pytest_are_run_where_the_image_has_it(tmp_path: Path) -> None:
-    new = "--- /dev/null\n+++ b/tests/test_new.py\n@@ -0,0 +1,5 @@\n+from shop.prices import double, same\n+def test_double():\n+    assert double(4) == 8\n+def test_same():\n+    assert same(4) == 4\n"
+    new = "--- /dev/null\n+++ b/tests/test_new.py\n@@ -0,0 +1,5 @@\n+from shop.prices import double, same\n+def test_double():\n+    assert double(4) == 2 * same(4)\n+def test_same():\n+    assert same(4) == abs(4)\n"
     names = {"FAIL_TO_PASS": ["tests/test_new.py::test_double"], "PASS_TO_PASS": ["tests/test_new.py::test_same"]}
     with Bubblewrap(python=sys.executable) as with_pytest:
         with with_pytest.create() as sandbox:

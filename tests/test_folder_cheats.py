@@ -42,6 +42,7 @@ TESTS = "--- /dev/null\n+++ b/tests/test_prices.py\n@@ -0,0 +1,{} @@\n{}".format
     len(HIDDEN.splitlines()), "".join(f"+{line}\n" for line in HIDDEN.splitlines())
 )
 PATCH = "--- a/shop/prices.py\n+++ b/shop/prices.py\n@@ -1,2 +1,2 @@\n def double(x):\n-    return x + 3\n+    return 2 * x\n"
+HIDDEN_LITERAL = HIDDEN.replace("wanted(5)", "10").replace("wanted(15)", "30")
 RECORD = {"instance_id": "shop-1", "problem_statement": "double(5) is 10", "patch": PATCH, "test_patch": TESTS}
 PASSING = "import unittest\nclass Prices(unittest.TestCase):\n    def test_double(self): pass\n    test_triple = test_double\n"
 NEEDED = {
@@ -255,6 +256,31 @@ def test_what_passes_before_earns_no_part_of_the_reward(tmp_path: Path) -> None:
     env = world(tmp_path, "unittest", FAIL_TO_PASS=[NEEDED["unittest"][0], "tests.test_kept.Kept.test_kept"])
     assert reward(env, {}) == 0.0
     assert reward(env, {"shop/prices.py": "def double(x): return 10 if x == 5 else 0"}) == pytest.approx(0.2)
+    env.close()
+
+
+LITERAL = TESTS.replace("wanted(5)", "10").replace("wanted(15)", "30")
+DECEIVERS = {
+    "equals everything": "class Yes:\n    def __eq__(self, _): return True\ndef double(x): return Yes()\n",
+    "ends the process": "import os\ndef double(x): os._exit(0)\n",
+    "reads the test": "import re\ndef double(x):\n    text = open('tests/test_prices.py').read()\n"
+    "    return int(re.search(rf'double\\({x}\\), (\\d+)', text)[1])\n",
+    "changes the framework for a moment": "import unittest as u\nreal = u.TestCase._getAssertEqualityFunc\n"
+    "def nothing(*_, **__):\n    u.TestCase._getAssertEqualityFunc = real\n"
+    "def double(x):\n    u.TestCase._getAssertEqualityFunc = lambda *_: nothing\n",
+}
+
+
+@pytest.mark.parametrize("style", ["unittest", "command"])
+def test_work_that_passes_whatever_a_test_wants_earns_nothing(tmp_path: Path, style: str) -> None:
+    env = world(tmp_path, style, test_patch=LITERAL)
+    for name, solution in DECEIVERS.items():
+        if (name, style) != ("ends the process", "unittest"):
+            assert naive(style, {"tests/test_prices.py": HIDDEN_LITERAL, "shop/prices.py": solution}), name
+        assert reward(env, {"shop/prices.py": solution}) == 0.0, name
+    assert reward(env, {"shop/prices.py": "def double(x): return 2 * x"}) == 1.0
+    table = "def double(x): return {5: 10}.get(x)"
+    assert reward(env, {"shop/prices.py": table}) == pytest.approx(0.1), "half of the work is half of the tests"
     env.close()
 
 

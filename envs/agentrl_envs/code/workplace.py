@@ -37,6 +37,11 @@ class Sandboxes:
         self._own: Sandbox | None = None
         self._since_s = 0.0
 
+    @property
+    def provider(self) -> SandboxProvider:
+        """Raises ConfigError where it cannot make sandboxes."""
+        return self._provider()
+
     def fresh(self) -> Sandbox:
         """A clean one, to be closed by the caller. Raises SandboxFault when machinery fails."""
         sandbox = self._provider().create(self._spec)

@@ -14,7 +14,7 @@ from agentrl_envs.code import generate, reading, records, report, tiny
 from agentrl_envs.code.languages import language_of
 from agentrl_envs.code.mutants import mutant
 from agentrl_envs.code.problems import Problem, Program
-from agentrl_envs.code.repository import Folder, Tests
+from agentrl_envs.code.repository import Folder
 from agentrl_envs.code.trials import Trial
 from agentrl_envs.code.workplace import OneFile, Sandboxes, Workplace
 
@@ -39,9 +39,10 @@ class Code(agentrl.TextWorld):
     data; when a sandbox fails, SandboxFault is raised, and there is no reward.
 
     Answers are plain values, compared outside or in a process that the solution cannot look into, and files that decide
-    how a test goes are put back. Two holes stay open in folders of files: pytest and unittest run a test in the process of
-    the code that it tests, which can be written to deceive it (an object that equals everything), and can read the tests
-    while they run; a `test_command` counts its exit code, which that code can give itself. Look at what solves much.
+    how a test goes are put back. In folders, a test runs in the process of the code that it tests, so it has to fail, too,
+    once the literals that it compares with are changed. Where a test has none, or no solution is known to try that with,
+    two holes stay open: code can be written to deceive pytest and unittest (an object that equals everything), or read
+    the tests while they run; a `test_command` counts its exit code, which that code can give itself.
 
     `language`: python, bash, c, javascript, perl or, with `command` and `file`, anything the sandbox's image has. Other
     languages than Python get programs that read and write text. `mistakes`: how often the expert first sends a
@@ -92,7 +93,6 @@ class Code(agentrl.TextWorld):
         self._anchor_is_state, self._admissible = anchor == "state", admissible
         limits = SandboxLimits(wall_s=max(grading_s, timeout_s), cpu_s=max(grading_s, timeout_s), memory_mib=memory_mib)
         self._sandboxes = Sandboxes(functools.cache(functools.partial(_provider, sandbox)), SandboxSpec(limits=limits))
-        self._known: dict[str, Tests] = {}  # what was found out about the tests of folders
         self.instructions = self._instructions()
 
     @property
@@ -170,7 +170,7 @@ class Code(agentrl.TextWorld):
 
     def _workplace(self, problem: Problem) -> Workplace:
         if problem.repository is not None:
-            return Folder(problem, self._sandboxes, self._timeout_s, self._known)
+            return Folder(problem, self._sandboxes, self._timeout_s)
         return OneFile(problem, self._sandboxes, self._language, self._name)
 
     def _note(self, place: Workplace) -> None:
