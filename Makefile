@@ -20,7 +20,7 @@ test-cases: .venv/ready bubblewrap
 
 # More kills, longer plays: what is too slow for every commit.
 test-long: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/test_kill.py tests/test_code.py $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/test_kill.py tests/test_code.py tests/test_folder_cheats.py $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

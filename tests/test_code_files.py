@@ -269,7 +269,7 @@ def test_an_agent_works_in_a_repository_with_shell_and_files(tmp_path: Path) -> 
     assert "say which file" in env.step("```\nx\n```")[4]["invalid"]
     assert "Nothing was done" in env.step("write ../../etc/passwd\n```\nx\n```")[0]
     taken = pickle.loads(pickle.dumps(env.snapshot()))
-    assert env.step("submit")[4]["rewards"] == {"tests": 0.1, "solved": 0.0}, "one of two tests passes as it was"
+    assert env.step("submit")[4]["rewards"] == {"tests": 0.0, "solved": 0.0}, "what passes is what passed before"
     env.restore(taken)
     fixed = BROKEN.replace("x + 3", "2 * x")
     assert env.step(f"write shop/prices.py\n```\n{fixed}```")[0] == "shop/prices.py is written."
@@ -320,7 +320,7 @@ def test_a_new_test_file_takes_the_place_of_the_agents(tmp_path: Path) -> None:
 
 @needs_bubblewrap
 def test_ids_of_pytest_are_run_where_the_image_has_it(tmp_path: Path) -> None:
-    new = "--- /dev/null\n+++ b/tests/test_new.py\n@@ -0,0 +1,5 @@\n+from shop.prices import double, same\n+def test_double():\n+    assert double(4) == 8\n+def test_same():\n+    assert same(4) == 4\n"
+    new = "--- /dev/null\n+++ b/tests/test_new.py\n@@ -0,0 +1,5 @@\n+from shop.prices import double, same\n+def test_double():\n+    assert double(4) == 2 * same(4)\n+def test_same():\n+    assert same(4) == abs(4)\n"
     names = {"FAIL_TO_PASS": ["tests/test_new.py::test_double"], "PASS_TO_PASS": ["tests/test_new.py::test_same"]}
     with Bubblewrap(python=sys.executable) as with_pytest:
         with with_pytest.create() as sandbox:

@@ -12,14 +12,15 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from agentrl.errors import ConfigError
-from agentrl.sandbox import ExecResult, Sandbox, SandboxProvider, SandboxSpec
+from agentrl.errors import ConfigError, SandboxFault
+from agentrl.sandbox import ExecResult, Sandbox, SandboxProvider, SandboxSnapshot, SandboxSpec
 from agentrl.worlds import scoring_answers as answers
 from agentrl.worlds import scoring_programs as programs
+from agentrl.worlds.scoring_files import files_to_score
 
 MOST_TIMEOUTS = 3
 """After so many tests that ran out of time, the rest is not run any more."""
@@ -61,10 +62,11 @@ class _Named:
 
 @dataclass(frozen=True)
 class Script(_Named):
-    """Assertions that run after the solution, in its process: for tests that are no plain comparison.
+    """Assertions about `candidate`, the entry function: for tests that are no plain comparison.
 
-    They count only with a seal that needs a random word this run alone knows, so neither printing nor leaving early
-    passes. Code that takes the shared process apart could still find that word: prefer `Call` and `Program`.
+    They run in a process of their own, and the solution in another, which gets arguments and gives plain values. What a
+    test uses of the solution beside its entry (a class, to make arguments of) is called there, too. Changes of an
+    argument in place are not seen.
     """
 
     code: str
@@ -73,14 +75,19 @@ class Script(_Named):
 
 @dataclass(frozen=True)
 class UnitTest(_Named):
-    """The id of a unittest or pytest test in files beside the solution; sealed like a `Script`."""
+    """The id of a unittest or pytest test in files beside the solution.
+
+    It counts only with a seal that needs a random word this run alone knows, and while tests that must fail do fail:
+    neither printing, nor leaving early, nor a test framework that says yes to everything passes. Tests share their process
+    with the solution, though: code that is written to deceive one of them (an object that equals everything) can.
+    """
 
     name: str
 
 
 @dataclass(frozen=True)
 class Exit(_Named):
-    """A program with arguments that has to end with exit code 0, as its supervisor tells."""
+    """A program with arguments that has to end with exit code 0, as its supervisor tells; so can a solution that it runs."""
 
     argv: tuple[str, ...]
     name: str
@@ -142,6 +149,7 @@ def score_files(
     solution: Solution,
     *,
     beside: Mapping[str, bytes] | None = None,
+    base: Mapping[str, bytes] | None = None,
     spec: SandboxSpec | None = None,
     timeout_s: float = 10.0,
     total_s: float = 60.0,
@@ -149,22 +157,43 @@ def score_files(
 ) -> Score:
     """Take the agent's regular files below `paths`, put them into a clean second sandbox, and run the tests there.
 
-    The source of `solution`, where it has none, is read from its file. `beside` are files of tests: nothing of the
-    agent's is taken over that is in their way or in their folders, and no compiled file. `timeout_s` is for one test,
-    `total_s` for all. Raises ConfigError without tests, SandboxFault when machinery fails.
+    The source of `solution`, where it has none, is read from its file. `beside` are files of tests, `base` what there was
+    before the agent came: see `files_to_score`. `timeout_s` is for one test, `total_s` for all. Raises ConfigError
+    without tests, SandboxFault when machinery fails.
     """
     if not tests:
         raise ConfigError("scoring needs at least one test")
-    tree, beside = agent.get_tree(*paths, max_mib=max_mib), beside or {}
-    folders = [path.rpartition("/")[0] for path in beside if "/" in path]
-    files = {**without(tree.files, [*beside, *folders]), **beside}
+    tree = agent.get_tree(*paths, max_mib=max_mib)
+    with provider.create(spec or agent.spec) as clean:
+        score = score_tree(
+            clean, tree.files, tests, solution, beside=beside, base=base, timeout_s=timeout_s, total_s=total_s
+        )
+        return replace(score, refused=tree.refused, grade=clean.grade())
+
+
+def score_tree(
+    clean: Sandbox,
+    theirs: Mapping[str, bytes],
+    tests: Sequence[Test],
+    solution: Solution,
+    *,
+    beside: Mapping[str, bytes] | None = None,
+    base: Mapping[str, bytes] | None = None,
+    allowed: Collection[str] = (),
+    executable: Collection[str] = (),
+    timeout_s: float = 10.0,
+    total_s: float = 60.0,
+) -> Score:
+    """`score_files` for an agent's files that were taken already, in a sandbox that is clean."""
+    files, executable = dict(theirs), set(executable)
+    if beside or base or any(isinstance(test, (UnitTest, Exit)) for test in tests):
+        files = files_to_score(theirs, beside or {}, base or {}, allowed)
+    clean.put_tree(files, executable=executable & files.keys())
     if not solution.source and not solution.command:
         source = files.get(solution.file, b"").decode("utf-8", "replace")
         solution = replace(solution, source=source)
-    with provider.create(spec or agent.spec) as clean:
-        clean.put_tree(files)
-        score = run_tests(clean, solution, tests, timeout_s=timeout_s, total_s=total_s, files=files)
-        return replace(score, refused=tree.refused, grade=clean.grade())
+    runner = _Runner(clean, solution, timeout_s, total_s, files, executable & files.keys())
+    return Score(tuple(runner.run(tests)), runner.printed, runner.tidy)
 
 
 def run_tests(
@@ -174,39 +203,35 @@ def run_tests(
     *,
     timeout_s: float = 10.0,
     total_s: float = 60.0,
-    files: Mapping[str, bytes] | None = None,
 ) -> Score:
-    """Try every test, in this sandbox, which is reset between programs; `files` are put there again each time."""
-    runner = _Runner(sandbox, solution, timeout_s, total_s, files or {})
+    """Try every test, in this sandbox, which is reset between programs."""
+    runner = _Runner(sandbox, solution, timeout_s, total_s, {}, ())
     return Score(tuple(runner.run(tests)), runner.printed, runner.tidy)
-
-
-def without(files: Mapping[str, bytes], ours: Sequence[str]) -> dict[str, bytes]:
-    """The files that are not in the way of ours (files or folders); compiled ones could stand in for sources."""
-    return {
-        path: data
-        for path, data in files.items()
-        if not path.endswith(".pyc") and not any(_in_the_way(path, other) for other in ours)
-    }
-
-
-def _in_the_way(path: str, other: str) -> bool:
-    return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
 
 
 class _Runner:
     def __init__(
-        self, sandbox: Sandbox, solution: Solution, timeout_s: float, total_s: float, files: Mapping[str, bytes]
+        self,
+        sandbox: Sandbox,
+        solution: Solution,
+        timeout_s: float,
+        total_s: float,
+        files: Mapping[str, bytes],
+        executable: Collection[str],
     ) -> None:
-        self._sandbox, self._solution, self._files = sandbox, solution, files
+        self._sandbox, self._solution, self._files, self._executable = sandbox, solution, files, executable
         self._timeout_s, self._total_s, self._until_s = timeout_s, total_s, time.monotonic() + total_s
         self._timeouts = 0
+        self._start: SandboxSnapshot | None = None
         self.tidy = True
         self.printed = ""
 
     def run(self, tests: Sequence[Test]) -> list[Trial]:
         calls = [(index, test) for index, test in enumerate(tests) if isinstance(test, Call)]
         units = [(index, test) for index, test in enumerate(tests) if isinstance(test, UnitTest)]
+        runs = bool(units) + sum(isinstance(test, (Program, Exit)) for test in tests)
+        if self._files and runs > 1 and "snapshot" in self._sandbox.abilities:
+            self._start = self._sandbox.snapshot()
         trials = (self._calls(calls) if calls else {}) | (self._units(units) if units else {})
         for index, test in enumerate(tests):
             if index in trials:
@@ -235,34 +260,49 @@ class _Runner:
         return trials
 
     def _script(self, test: Script) -> Trial:
-        seal = secrets.token_hex(16)
-        data = {"entry": self._solution.entry, "script": test.code, "seal": seal}
-        result, lines = self._python(programs.SCRIPT, data)
+        result, lines = self._python(programs.SCRIPT, {"entry": self._solution.entry, "script": test.code})
+        if result.status == "exited" and "ready" not in lines:  # nothing of the solution has run
+            raise SandboxFault(f"the program that runs assertions did not begin: {result.stderr.text[-300:]}")
         kind, words = lines.get("0", ("", ""))
-        if kind == "sealed" and words == _sealed(seal, "passed"):
+        if kind == "passed" and result.ok:
             return Trial(test, True, "passed")
         return Trial(test, False, "error", words) if kind == "error" else self._ended(test, result)
 
     def _units(self, units: Sequence[tuple[int, UnitTest]]) -> dict[int, Trial]:
-        """All in one process, which seals the names of those that pass."""
-        seal, names = secrets.token_hex(16), [test.name for _, test in units]
+        """All in one process, which seals what became of them; none counts unless those that must fail did."""
+        seal, names, own = secrets.token_hex(16), [test.name for _, test in units], f"test_{secrets.token_hex(4)}"
+        self._renew()
+        self._sandbox.put(f"{own}.py", programs.CONTROL.encode())
+        pytests = any("::" in name or name.endswith(".py") for name in names)
+        controls = [f"{own}.py::Control::{name}" if pytests else f"{own}.Control.{name}" for name in programs.CONTROLS]
+        names += controls  # at the end, when the solution has done to the framework what it wanted to
         dotted = {name: _dotted(name) for name in names if "::" not in name and not name.endswith(".py")}
         stdin = json.dumps({"seal": seal, "tests": names, "dotted": dotted}).encode()
-        argv, self.tidy = ["python3", "-I", "-c", programs.UNIT_TESTS], False
-        lines = set(self._sandbox.exec(argv, stdin=stdin, timeout_s=self._total_s).stdout.text.split("\n"))
-        return {index: _judged(test, _sealed(seal, test.name) in lines) for index, test in units}
+        argv = ["python3", "-I", "-c", programs.compiled(programs.UNIT_TESTS)]
+        result = self._sandbox.exec(argv, stdin=stdin, timeout_s=self._total_s)
+        lines = set(result.stdout.text.split("\n"))
+        sound = all(_sealed(seal, f"failed {name}") in lines for name in controls)
+        return {index: _judged(test, sound and _sealed(seal, f"passed {test.name}") in lines) for index, test in units}
 
     def _exit(self, test: Exit) -> Trial:
-        in_time, self.tidy = time.monotonic() < self._until_s, False
-        return _judged(test, in_time and self._sandbox.exec(test.argv, timeout_s=self._timeout_s).ok)
+        if time.monotonic() > self._until_s:
+            return _judged(test, False)
+        self._renew()
+        return _judged(test, self._sandbox.exec(test.argv, timeout_s=self._timeout_s).ok)
+
+    def _renew(self) -> None:
+        """Every program finds the same files."""
+        if not self.tidy and self._start is not None:
+            self._sandbox.restore(self._start)
+        elif not self.tidy:
+            self._sandbox.reset()
+            if self._files:
+                self._sandbox.put_tree(self._files, executable=self._executable)
+        self.tidy = False
 
     def _program(self, test: Program) -> Trial:
         solution, stdin = self._solution, test.stdin.encode("utf-8", "surrogatepass")
-        if not self.tidy:
-            self._sandbox.reset()  # every test starts from the same files
-            if self._files:
-                self._sandbox.put_tree(self._files)
-        self.tidy = False
+        self._renew()
         if solution.command:
             if solution.source:
                 self._sandbox.put(solution.file, _bytes(solution.source))
@@ -276,6 +316,7 @@ class _Runner:
 
     def _python(self, program: str, data: Mapping[str, object]) -> tuple[ExecResult, dict[str, tuple[str, str]]]:
         stdin = json.dumps({**data, "source": self._solution.source, "beside": bool(self._files)}).encode()
+        program = programs.compiled(program)
         if self._files:  # a module of the agent's must not come before one of the standard library
             result = self._sandbox.exec(["python3", "-I", "-c", program], stdin=stdin, timeout_s=self._timeout_s)
         else:
@@ -307,12 +348,10 @@ def _answered(test: Call, kind: str, words: str) -> Trial:
     if kind != "answer":
         return Trial(test, False, "error", words)
     try:
-        got = answers.read(words)
-        loosened = answers.loosened
-        right = loosened(got) == loosened(test.expected) if test.loose else got == test.expected
-    except (ValueError, RecursionError):
+        right, gave = answers.compared(words, test.expected, loose=test.loose)
+    except ValueError:
         return Trial(test, False, "wrong", "gave something that cannot be compared")
-    return Trial(test, True, "passed") if right else Trial(test, False, "wrong", f"gave {answers.shortened(repr(got))}")
+    return Trial(test, True, "passed") if right else Trial(test, False, "wrong", f"gave {answers.shortened(gave)}")
 
 
 def _written(test: Program, result: ExecResult) -> Trial:

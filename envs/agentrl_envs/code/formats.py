@@ -21,9 +21,10 @@ def humaneval(record: Mapping[str, Any]) -> Problem:
     checks = _function(ast.parse(record["test"]), "check")
     calls = [_call(node, {"candidate", entry}) for node in checks.body if not _is_note(node)]
     hidden: tuple[Test, ...] = tuple(call for call in calls if call is not None)
-    if len(hidden) < len(calls) or not hidden:  # loops, tolerances …: the whole check runs beside the solution
+    before = _before(prompt, entry)
+    if len(hidden) < len(calls) or not hidden:  # loops, tolerances …: the whole check, which may need the helpers too
         name = str(record.get("task_id", entry))
-        hidden = (Script(f"{record['test']}\ncheck({entry})\n", name),)
+        hidden = (Script(f"{before}\n{record['test']}\ncheck({entry})\n", name),)
     return Problem(
         name=str(record.get("task_id", entry)),
         statement=f"Write the whole function `{entry}`:\n\n{prompt.strip()}",
@@ -31,14 +32,15 @@ def humaneval(record: Mapping[str, Any]) -> Problem:
         public=tuple(_doctests(prompt, entry)),
         hidden=hidden,
         gold=f"{prompt}{record.get('canonical_solution', '')}" if record.get("canonical_solution") else "",
-        preamble=_before(prompt, entry),
+        preamble=before,
     )
 
 
 def mbpp(record: Mapping[str, Any], shown: int) -> Problem:
     """Austin et al. 2021, the full and the sanitised form. The first `shown` tests are public; all of them count."""
-    setup = record.get("test_setup_code") or "\n".join(record.get("test_imports") or ())
-    code, lines = record.get("code", ""), list(record["test_list"])
+    code, lines = record.get("code", "").replace("\r\n", "\n"), list(record["test_list"])
+    own = record.get("test_setup_code") or "\n".join(record.get("test_imports") or ())
+    setup = "\n".join([*_imports(code), own])  # tests count on what the solution imports
     entry = _called(lines, code)
     every = [*lines, *(record.get("challenge_test_list") or ())]
     tests = [_assertion(line, entry, setup, number) for number, line in enumerate(every, 1)]
@@ -49,8 +51,8 @@ def mbpp(record: Mapping[str, Any], shown: int) -> Problem:
         entry=entry,
         public=tuple(tests[:shown]),
         hidden=tuple(tests),
-        gold=code.replace("\r\n", "\n"),
-        preamble=setup,
+        gold=code,
+        preamble="\n".join(_imports(own)),
     )
 
 
@@ -137,6 +139,10 @@ def _assertion(line: str, entry: str, setup: str, number: int) -> Test:
     tree = ast.parse(line.strip())
     call = _call(tree.body[0], {entry}) if len(tree.body) == 1 else None
     return call or Script(f"{setup}\n{line.strip()}\n", f"test {number}")
+
+
+def _imports(code: str) -> list[str]:
+    return [ast.unparse(node) for node in ast.parse(code).body if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
 def _called(lines: Sequence[str], code: str) -> str:

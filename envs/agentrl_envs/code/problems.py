@@ -27,6 +27,7 @@ class Problem:
     hidden: tuple[Test, ...]  # decide the reward
     gold: str = ""  # a solution that passes all tests, if one is known
     start: str = ""  # what the solution is in the beginning
+    passing: frozenset[int] = frozenset()  # positions of the hidden tests that it passes already
     preamble: str = ""  # code that is put before every solution
     opening: str = ""  # what is read first; empty: the statement, the public tests and the start
     candidates: tuple[str, ...] = ()  # edits worth trying, for `info["admissible"]`; empty: any text is

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from agentrl import DataError, EnvironmentFault, Sandbox, scoring
+from agentrl import DataError, Sandbox
 from agentrl_envs.code import report
-from agentrl_envs.code.problems import Problem, Repository
+from agentrl_envs.code.judging import APPLY, MOST_MIB, Judge
+from agentrl_envs.code.problems import Problem
 from agentrl_envs.code.reading import Command
 from agentrl_envs.code.trials import Trial
 from agentrl_envs.code.workplace import Sandboxes, Workplace, told
-
-MOST_MIB = 64.0
-_APPLY = (
-    "cat > /tmp/change.diff && "
-    "if command -v git > /dev/null; then git apply --whitespace=nowarn /tmp/change.diff; "
-    "else patch -p1 --forward --batch -i /tmp/change.diff; fi"
-)
 
 
 class Folder(Workplace):
@@ -29,6 +22,7 @@ class Folder(Workplace):
         assert problem.repository is not None
         self.problem, self._repository = problem, problem.repository
         self._sandboxes, self._timeout_s = sandboxes, timeout_s
+        self._judge = Judge(problem, problem.repository, sandboxes, timeout_s)
         self._sandbox: Sandbox | None = None
         self._done = ""  # what was done so far; commands decide the files
         self._patched = False
@@ -63,14 +57,10 @@ class Folder(Workplace):
         return told(self.sandbox.exec(command.text, timeout_s=self._timeout_s), self._timeout_s), ""
 
     def judge(self) -> tuple[Trial, ...]:
-        taken = self.sandbox.get_tree(max_mib=MOST_MIB).files
-        names, command = (*self._repository.needed, *self._repository.kept), self._repository.command
-        tests = [scoring.Exit((*command, name), name) if command else scoring.UnitTest(name) for name in names]
-        with self._sandboxes.fresh() as clean:
-            _lay_out(clean, self._repository, taken, self.problem.name)
-            limit_s = clean.spec.limits.wall_s
-            solution = scoring.Solution()
-            return scoring.run_tests(clean, solution, tests, timeout_s=self._timeout_s, total_s=limit_s).trials
+        return self._judge.trials(self.sandbox.get_tree(max_mib=MOST_MIB).files)
+
+    def counted(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        return self._judge.counted(trials)
 
     def state(self) -> object:
         files = None if self._sandbox is None else dict(self._sandbox.get_tree(max_mib=MOST_MIB).files)
@@ -98,7 +88,7 @@ class Folder(Workplace):
             self._sandbox = None
 
     def _patch(self, patch: str) -> tuple[str, str]:
-        result = self.sandbox.exec(_APPLY, stdin=patch.encode("utf-8", "replace"), timeout_s=self._timeout_s)
+        result = self.sandbox.exec(APPLY, stdin=patch.encode("utf-8", "replace"), timeout_s=self._timeout_s)
         if not result.ok:
             return self._refuse(f"the patch does not apply\n{told(result, self._timeout_s)}")
         self._patched = self._patched or patch.strip() == self._repository.gold.strip()
@@ -106,26 +96,3 @@ class Folder(Workplace):
 
     def _refuse(self, why: str) -> tuple[str, str]:
         return f"Nothing was done: {why}", why.partition("\n")[0]
-
-
-def touched(patch: str) -> tuple[str, ...]:
-    """The paths that a patch changes, makes or removes.
-
-    >>> touched("--- a/x.py\\n+++ b/x.py\\n")
-    ('x.py',)
-    """
-    found = re.findall(r"^(?:---|\+\+\+) (?:[ab]/)?([^\t\n]+)", patch, re.MULTILINE)
-    return tuple(dict.fromkeys(path for path in found if path != "/dev/null"))
-
-
-def _lay_out(clean: Sandbox, repository: Repository, taken: Mapping[str, bytes], name: str) -> None:
-    """The agent's files, but what the tests touch as it was, and then the tests."""
-    tests = touched(repository.tests)
-    ours = {path: data for path, data in repository.files.items() if path in tests}
-    theirs = scoring.without(taken, tests)
-    clean.put_tree(theirs, executable=repository.executable & theirs.keys())
-    clean.put_tree(ours, executable=repository.executable & ours.keys())
-    if repository.tests:
-        result = clean.exec(_APPLY, stdin=repository.tests.encode(), timeout_s=clean.spec.limits.wall_s)
-        if not result.ok:
-            raise EnvironmentFault(f"the patch with the tests of {name!r} does not apply: {result.stderr.text[-300:]}")

@@ -73,9 +73,11 @@ def problem(split: str, index: int) -> Problem:
     caught = [call for call in (*calls[HIDDEN:], *calls) if _answer(solve, call.arguments) != call.expected]
     shown = (caught[0], next(call for call in reversed(calls) if call is not caught[0]))
     candidates = tuple(f"line {at + 1}: {choice}" for at, choices in template.choices for choice in choices)
+    hidden = calls[:HIDDEN]
+    passing = frozenset(i for i, call in enumerate(hidden) if _answer(solve, call.arguments) == call.expected)
     made = Problem(
-        f"{template.goal}/{line + 1}", template.goal, "f", shown, calls[:HIDDEN], template.gold,
-        start=template.with_line(line, text), candidates=candidates,
+        f"{template.goal}/{line + 1}", template.goal, "f", shown, hidden, template.gold,
+        start=template.with_line(line, text), passing=passing, candidates=candidates,
     )  # fmt: skip
     first = Trial(shown[0], False, "wrong", f"gave {_answer(solve, shown[0].arguments)!r}")
     return dataclasses.replace(made, opening=report.brief(made, made.start, Runs((first,))))

@@ -7,7 +7,7 @@ import copy
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentrl import ExecResult, Sandbox, SandboxFault, SandboxProvider, SandboxSpec
@@ -36,6 +36,11 @@ class Sandboxes:
         self.grade: Mapping[str, object] | None = None
         self._own: Sandbox | None = None
         self._since_s = 0.0
+
+    @property
+    def provider(self) -> SandboxProvider:
+        """Raises ConfigError where it cannot make sandboxes."""
+        return self._provider()
 
     def fresh(self) -> Sandbox:
         """A clean one, to be closed by the caller. Raises SandboxFault when machinery fails."""
@@ -88,6 +93,10 @@ class Workplace(ABC):
         """The hidden tests, run in a clean second sandbox."""
 
     @abstractmethod
+    def counted(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """Those of the hidden tests that failed before anything was done: only they earn a part of the reward."""
+
+    @abstractmethod
     def state(self) -> object:
         """What is there now, for `load`: plain data."""
 
@@ -137,6 +146,9 @@ class OneFile(Workplace):
     def judge(self) -> tuple[Trial, ...]:
         with self._sandboxes.fresh() as clean:
             return run_tests(clean, self.problem, self.solution, self.problem.hidden, self._language).trials
+
+    def counted(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        return [trial for number, trial in enumerate(trials) if number not in self.problem.passing]
 
     def state(self) -> object:
         return self.solution, self.passes

@@ -32,11 +32,17 @@ class Code(agentrl.TextWorld):
     `info["admissible"]`. `files` maps splits to files of HumanEval, MBPP, LiveCodeBench or SWE-bench (`repositories`:
     the folder of their files; `test_command` runs one test of them, pytest or unittest are known without).
 
-    The reward comes at the end: `partial` times the share of hidden tests that pass, and the rest if all do; when the
-    turns are used up, what is there is judged. `info["tests"]` then tells how each went, and `info["feedback"]` shows the
+    The reward comes at the end: `partial` times the share of hidden tests that pass, of those that failed before anything
+    was done, and the rest if all do; when the turns are used up, what is there is judged. `info["tests"]` then tells how each went, and `info["feedback"]` shows the
     tests that failed, the hidden ones too; before the end it shows the public ones. `info["milestones"]`: `public`, `hidden`
     (all of these tests passed); `info["hidden"]` of the reset has a `solution`, where one is known. Whatever a program does is
     data; when a sandbox fails, SandboxFault is raised, and there is no reward.
+
+    Answers are plain values, compared outside or in a process that the solution cannot look into, and files that decide
+    how a test goes are put back. In folders, a test runs in the process of the code that it tests, so it has to fail, too,
+    once the literals that it compares with are changed. Where a test has none, or no solution is known to try that with,
+    two holes stay open: code can be written to deceive pytest and unittest (an object that equals everything), or read
+    the tests while they run; a `test_command` counts its exit code, which that code can give itself.
 
     `language`: python, bash, c, javascript, perl or, with `command` and `file`, anything the sandbox's image has. Other
     languages than Python get programs that read and write text. `mistakes`: how often the expert first sends a
@@ -177,9 +183,13 @@ class Code(agentrl.TextWorld):
         passed, total = sum(trial.passed for trial in self._trials), len(self._trials)
         if passed == total:
             self._milestones = (*self._milestones, "hidden")
+        counted = [trial.passed for trial in place.counted(self._trials)]
         place.feedback = report.failures(place.problem, self._trials)
         place.close()
-        rewards = {"tests": self._partial * passed / total, "solved": (1 - self._partial) * (passed == total)}
+        rewards = {
+            "tests": self._partial * sum(counted) / len(counted),
+            "solved": (1 - self._partial) * (passed == total),
+        }
         return report.verdict(passed, total), rewards
 
     def _some_mistake(self, problem: Problem) -> str:
