@@ -116,11 +116,12 @@ def test_a_call_of_another_architecture_ends_the_program() -> None:
     assert judged(seccomp.compile_filter(machine="x86_64"), 1, arch=0x40000003) == KILL
 
 
-def test_where_inodes_are_shared_no_locks_are_allowed() -> None:
-    program = seccomp.compile_filter(shared_inodes=True, machine="x86_64")
+@pytest.mark.parametrize("settings", [{"shared_inodes": True}, {"profile": "strict"}])
+def test_no_locks_are_allowed_where_inodes_are_shared_or_the_profile_is_strict(settings: dict[str, object]) -> None:
+    program = seccomp.compile_filter(machine="x86_64", **settings)
     assert judged(program, 73) == ERRNO | 1
-    assert judged(program, 72, 3, 5) == ERRNO | 1
-    assert judged(program, 72, 3, 6) == ALLOW
+    assert {judged(program, 72, 3, kind) for kind in (5, 6, 7, 36, 37, 38)} == {ERRNO | 1}
+    assert judged(program, 72, 3, 2) == ALLOW
 
 
 @pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 100_000])
@@ -158,7 +159,7 @@ def test_files_are_put_beside_links_and_not_through_them(tmp_path: Path) -> None
     (tmp_path / "in/folder").symlink_to("../outside")
     os.link(tmp_path / "outside/target", tmp_path / "in/hard")
     entries = [["link", 3, 0o644], ["folder/new", 3, 0o644], ["hard", 3, 0o6755], ["../up", 3, 0o644]]
-    refused = files.put(entries, b"new" * 4, str(tmp_path / "in"))
+    refused = files.put(files.Places(str(tmp_path / "in")), entries, b"new" * 4)
     assert set(refused) == {"folder/new", "../up"}
     assert (tmp_path / "outside/target").read_text() == "old"
     assert (tmp_path / "in/hard").stat().st_mode & 0o7777 == 0o755

@@ -106,7 +106,11 @@ class Docker(SandboxProvider):
         """The grade, measured once per profile and image: nothing else changes what is enforced."""
         key = f"{sandbox.spec.profile}:{sandbox.spec.image}"
         if key not in self._measured:
-            self._measured[key] = grade.measure(sandbox, self.daemon)
+            try:
+                self._measured[key] = grade.measure(sandbox, self.daemon)
+            except SandboxFault:  # a program here may be in the way
+                with self.create(sandbox.spec) as clean:
+                    self._measured[key] = grade.measure(clean, self.daemon)
         return {**self._measured[key], "profile": sandbox.spec.profile}
 
     def _default_image(self) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentrl import ConfigError, DataError, Output, SandboxFault, SandboxSnapshot, SandboxSpec
+from agentrl import ConfigError, DataError, SandboxFault, SandboxSnapshot, SandboxSpec
 from agentrl_sandboxes.docker.container import Container
-from agentrl_sandboxes.inside.messages import WRITABLE, Answer, Task
-from agentrl_sandboxes.supervised.jobs import environment, read_result
+from agentrl_sandboxes.inside import frames
+from agentrl_sandboxes.inside.messages import WRITABLE, Answer, FileAnswer, Job, Task
+from agentrl_sandboxes.supervised.jobs import enforced, environment
 from agentrl_sandboxes.supervised.sandbox import SupervisedSandbox
-from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone
+from agentrl_sandboxes.supervised.supervisor import Supervisor
 
-_LARGEST_ARCHIVE = 2**31
+_LARGEST_OUTPUT = 2**31
 
 
 class ArchiveSnapshot(SandboxSnapshot):
@@ -97,6 +99,13 @@ class DockerSandbox(SupervisedSandbox):
             f"was over. {stream.error_output()}".strip()
         )
 
+    def _files(self, task: Task, payload: bytes = b"") -> list[tuple[FileAnswer, bytes]]:
+        """By a process of ours in the container, so in the program's memory: where that fails, a program is to blame."""
+        try:
+            return list(frames.split(self._own_work("files", task, payload)))
+        except ValueError as error:
+            raise DataError(f"what came out cannot be read: {error}") from error
+
     def _wipe(self, data: bytes) -> None:
         with self._lock:
             self._check_open()
@@ -109,30 +118,19 @@ class DockerSandbox(SupervisedSandbox):
             self._unpack(data)
 
     def _archive(self) -> bytes:
-        pieces: list[bytes] = []
-        errors: list[bytes] = []
-
-        def keep(name: str, data: bytes) -> None:
-            (pieces if name == "stdout" else errors).append(data)
-
-        self._own_work("archive", {"paths": list(WRITABLE.values())}, b"", keep, errors)
-        return b"".join(pieces)
+        return self._own_work("archive", {"paths": list(WRITABLE.values())})
 
     def _unpack(self, data: bytes) -> None:
-        errors: list[bytes] = []
-        self._own_work("unpack", {}, data, lambda name, piece: errors.append(piece), errors)
+        self._own_work("unpack", {}, data)
 
-    def _own_work(self, kind: str, task: Task, stdin: bytes, on_output: Output, errors: Sequence[bytes]) -> None:
-        """Code of our own, as the program's user, whose output goes through without being kept in the container."""
-        job = self._own_job(kind, 0)
-        job["stream"], job["limits"]["flood_bytes"] = True, _LARGEST_ARCHIVE
-        supervisor = self.take()
-        try:
-            result = read_result(*supervisor.run(job, task, stdin, on_output))
-        except SupervisorGone:
-            result = self.why_gone(supervisor)
-        finally:
-            self.put_back(supervisor)
+    def _own_work(self, kind: str, task: Task, payload: bytes = b"") -> bytes:
+        """What code of our own writes, as the program's user, to its output, which is not kept in the container."""
+        limits = enforced(dataclasses.replace(self.spec.limits, file_mib=self.spec.limits.disk_mib))
+        limits["head"], limits["tail"], limits["flood_bytes"] = 0, 0, _LARGEST_OUTPUT
+        job: Job = {"kind": kind, "cwd": "/", "limits": limits, "stream": True}
+        output: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        result = self._do(job, task, payload, lambda name, data: output[name].append(data))
         if not result.ok:
-            reason = b"".join(errors).decode(errors="replace")[-300:].strip()
+            reason = b"".join(output["stderr"]).decode(errors="replace")[-300:].strip()
             raise DataError(f"the files of this sandbox could not be taken or put back: {reason or result.status}")
+        return b"".join(output["stdout"])

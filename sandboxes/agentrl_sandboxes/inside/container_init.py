@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from agentrl_sandboxes.inside import files, frames, kernel, mux, program, run, supervisor, usage
+from agentrl_sandboxes.inside import frames, kernel, mux, program, run, supervisor, trees, usage
+from agentrl_sandboxes.inside.handles import Handles
 from agentrl_sandboxes.inside.messages import WRITABLE, Answer, ContainerFacts, Request
 
 STDIN, STDOUT, STDERR = 10, 11, 12
@@ -179,13 +180,11 @@ class Init:
                 os.dup2(null, low)
             supervisor.close_all_but(sock.fileno(), self._proc_fd, self._memory_fd, self._pids_fd, *wake)
             frames.send(sock, {"ready": True})
-            supervisor.serve(
-                run.Handles(sock, self._proc_fd, wake[0], self._memory_fd, self._pids_fd, self._memory_fd >= 0)
-            )
+            handles = Handles(sock, self._proc_fd, wake[0], self._memory_fd, self._pids_fd, self._memory_fd >= 0, True)
+            supervisor.serve(handles)
             code = 0
-        except (OSError, ValueError) as error:
-            with contextlib.suppress(OSError):  # nobody listens
-                frames.send(sock, {"fault": f"{type(error).__name__}: {error}"})
+        except Exception as error:  # whoever asked for this supervisor is told
+            supervisor.report_end(sock, error)
         os._exit(code)
 
     def _answer(self, number: int, request: Request) -> None:
@@ -219,7 +218,7 @@ class Init:
     def _wipe(self, _: Request) -> Answer:
         self._kill_all()
         for folder in WRITABLE.values():
-            files.empty(folder)
+            trees.empty(folder)
         return {}
 
     def _reap_children(self) -> None:

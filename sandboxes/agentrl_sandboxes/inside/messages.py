@@ -37,6 +37,7 @@ class Job(TypedDict, total=False):
     stream: bool  # hand output on as it comes
     stdin: int  # bytes of standard input that follow
     env: dict[str, str]  # of a session
+    hits: list[int]  # how often limits were hit before the program could run; added by its own process
 
 
 class Task(TypedDict, total=False):
@@ -50,7 +51,14 @@ class Task(TypedDict, total=False):
     paths: list[str]
     max_bytes: int
     max_files: int
-    copy: list[tuple[str, str]]  # from, to
+
+
+class FileAnswer(TypedDict, total=False):
+    """To a task of files, in several parts; the contents of `files` come with each."""
+
+    files: list[tuple[str, int]]  # path, size in bytes
+    refused: dict[str, str]  # path → why
+    end: bool  # whether this is the last part
 
 
 class Ending(TypedDict):
@@ -91,6 +99,7 @@ class Facts(TypedDict):
     """What a manager found out about this machine; the grade is made of it."""
 
     overlay: bool
+    devices: bool  # whether every sandbox has device files of its own
     first_id: int
     ids: int  # uids from there on
     cgroup: dict[str, str]  # controller → version
@@ -121,7 +130,6 @@ class Request(TypedDict, total=False):
     base: list[str]
     ttl_s: float
     env: dict[str, str]
-    show: str
     pid: int
     stack: list[str] | None
     drop: list[str]
@@ -143,5 +151,6 @@ class Answer(TypedDict, total=False):
     layer: str
     out_of_memory: bool  # whether the kernel ended something of this sandbox for want of memory
     expired: bool  # whether its time to live is over
+    refused: str  # why it could not be done, where a program is to blame
     crowded: bool  # whether there was no room for a supervisor
     signal: int  # that ended the supervisor

@@ -8,25 +8,14 @@ import select
 import signal
 import socket
 import time
-from typing import NamedTuple
 
 from agentrl_sandboxes.inside import ending, frames, program, usage
+from agentrl_sandboxes.inside.handles import Handles
 from agentrl_sandboxes.inside.messages import Ending, Job, Limits
 from agentrl_sandboxes.inside.streams import Input, Outputs
 
 _TICK_S = 0.1
 _PASSES = 40  # over the processes that are left, where no single call kills them all
-
-
-class Handles(NamedTuple):
-    """The descriptors of a supervisor, which all its runs share."""
-
-    sock: socket.socket  # to whoever asks for runs
-    proc_fd: int  # a writable view of /proc
-    wake: int  # readable when a child has ended
-    memory_fd: int  # counter of a control group, or -1
-    pids_fd: int  # likewise
-    memory_cgroup: bool  # whether a control group limits memory
 
 
 class Run:
@@ -64,7 +53,8 @@ class Run:
         self.outputs.start(limits["head"], limits["tail"], bool(job.get("stream")))
         self.input.start(int(job.get("stdin", 0)))
         self.peak_kib = 0
-        before, began, cpu_before = self._limit_hits(), time.monotonic(), self.cpu_s()
+        before = usage.LimitHits(*job["hits"]) if "hits" in job else self._limit_hits()
+        began, cpu_before = time.monotonic(), self.cpu_s()
         reason = self._wait(limits, began, cpu_before)
         if reason == "exited" and self.handles.pids_fd < 0 and len(usage.processes()) >= limits["pids"] - 1:
             reason = "too_many_processes"  # nobody counts refused forks here; those that were allowed are still alive
@@ -217,7 +207,7 @@ def fork_ahead(handles: Handles) -> Run:
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        program.start(handles.sock, theirs, handles.proc_fd, (in_r, out_w, err_w), handles.memory_cgroup)
+        program.start(handles, theirs, (in_r, out_w, err_w))
     for fd in (in_r, out_w, err_w):
         os.close(fd)
     theirs.close()

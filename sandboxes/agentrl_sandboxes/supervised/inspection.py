@@ -44,7 +44,7 @@ class Inspection:
 
 def inspect_inside(sandbox: Sandbox) -> Inspection:
     """Run that program. Raises SandboxFault when it fails."""
-    result = sandbox.python(_INSPECT)
+    result = sandbox.python(_INSPECT, cwd="/")
     if not result.ok:
         raise SandboxFault(f"a sandbox could not be measured: {result.status}, {result.stderr.text[-300:]}")
     facts = json.loads(result.stdout.head + result.stdout.tail)
