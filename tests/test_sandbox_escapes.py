@@ -10,14 +10,14 @@ from sandbox_support import needs_bubblewrap, provider
 
 from agentrl_sandboxes.checks.attempts import Attempt, Target
 from agentrl_sandboxes.checks.canaries import Canaries
-from agentrl_sandboxes.checks.kit import ATTEMPTS, check_provider, succeeds_unprotected
+from agentrl_sandboxes.checks.kit import ATTEMPTS, check_provider, reason_stated, succeeds_unprotected
 from agentrl_sandboxes.checks.naive import Naive
 
 KINDS = {
     "read host files", "see host processes", "reach any network", "ptrace", "mount", "new user namespaces", "io_uring",
     "write outside the workspace", "setuid", "fork bomb", "memory bomb", "disk bomb", "output flood of 1 GB",
     "ignore signals", "setsid children that outlive the call", "fake exit codes in the output",
-    "symlink and /proc tricks on put/get", "tamper with the grader", "talk to another sandbox",
+    "symlink and /proc tricks on put/get", "tamper with the grader", "talk to another sandbox", "reach into a later run",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def named(attempt: Attempt) -> str:
 def test_bubblewrap_holds(attempt: Attempt, canaries: Canaries) -> None:
     target = Target(provider(), canaries)
     try:
-        assert not attempt.run(target), "it got out"
+        assert not attempt.run(target) or reason_stated(attempt, target), "it got out"
     finally:
         target.clear()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentrl import ConfigError, DataError, SandboxFault, SandboxSnapshot, SandboxSpec
+from agentrl import ConfigError, DataError, ExecResult, SandboxFault, SandboxSnapshot, SandboxSpec
 from agentrl_sandboxes.docker.container import Container
 from agentrl_sandboxes.inside import frames
 from agentrl_sandboxes.inside.messages import WRITABLE, Answer, FileAnswer, Job, Task
@@ -31,6 +32,7 @@ class Maker:
 
     abilities: frozenset[str]
     fork: Callable[[SandboxSpec, bytes], DockerSandbox]  # an archive of files to begin with
+    start: Callable[[SandboxSpec], Container]
     measure: Callable[[DockerSandbox], dict[str, object]]  # the grade
 
 
@@ -42,10 +44,15 @@ class DockerSandbox(SupervisedSandbox):
         super().__init__(spec, maker.abilities, warm=True)
         self._maker, self._base = maker, base
         self.container = container
-        env = environment("/usr/bin/python3", {"PATH": container.facts["path"]}, spec.env)
-        container.stream.ask({"do": "begin", "ttl_s": spec.ttl_s, "env": env})
+        self._began = time.monotonic()
+        self._begin()
         if base:
             self._unpack(base)
+
+    def _begin(self) -> None:
+        env = environment("/usr/bin/python3", {"PATH": self.container.facts["path"]}, self.spec.env)
+        left_s = max(self._began + self.spec.ttl_s - time.monotonic(), 0.0)
+        self.container.stream.ask({"do": "begin", "ttl_s": left_s, "env": env})
 
     def snapshot(self) -> SandboxSnapshot:
         self._check_open()
@@ -99,6 +106,11 @@ class DockerSandbox(SupervisedSandbox):
             f"was over. {stream.error_output()}".strip()
         )
 
+    def when_lost(self, fault: SandboxFault) -> ExecResult:
+        if self._closed or not self.container.was_out_of_memory():
+            raise fault
+        return ExecResult("out_of_memory", reason="the whole sandbox went down with a program; a reset gives a new one")
+
     def _files(self, task: Task, payload: bytes = b"") -> list[tuple[FileAnswer, bytes]]:
         """By a process of ours in the container, so in the program's memory: where that fails, a program is to blame."""
         try:
@@ -110,10 +122,13 @@ class DockerSandbox(SupervisedSandbox):
         with self._lock:
             self._check_open()
             self.generation += 1
-            for supervisor in self._idle:
-                supervisor.close()
-            self._idle.clear()
-            self.container.stream.ask({"do": "wipe"})
+            self._drop_idle()
+            if self.container.was_out_of_memory():
+                self.container.close()
+                self.container = self._maker.start(self.spec)
+                self._begin()
+            else:
+                self.container.stream.ask({"do": "wipe"})
         if data:
             self._unpack(data)
 

@@ -106,17 +106,22 @@ def acting_as(ids: tuple[int, int] | None) -> Iterator[None]:
             _libc.setfsgid(os.getegid())
 
 
-def keep_to_oneself() -> bool:
+def keep_to_oneself() -> None:
     """From now on this process and what it starts can reach no other process: not trace it, look into it or signal it.
 
-    Whether this kernel can do that (Landlock, Linux 6.12); needs `forbid_new_privileges` first.
+    Needs `forbid_new_privileges` first, and Landlock as of Linux 6.12; raises OSError without.
     """
-    ruleset = _libc.syscall(_CREATE_RULESET, _SCOPE, len(_SCOPE), 0)
-    if ruleset < 0:
-        return False
-    kept: bool = _libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0
+    ruleset = _check(_libc.syscall(_CREATE_RULESET, _SCOPE, len(_SCOPE), 0), "landlock_create_ruleset")
+    _check(_libc.syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
     os.close(ruleset)
-    return kept
+
+
+def can_keep_to_oneself() -> bool:
+    """Whether this kernel can do that."""
+    ruleset = _libc.syscall(_CREATE_RULESET, _SCOPE, len(_SCOPE), 0)
+    if ruleset >= 0:
+        os.close(ruleset)
+    return bool(ruleset >= 0)
 
 
 def drop_capabilities() -> None:

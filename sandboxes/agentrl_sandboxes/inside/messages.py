@@ -37,7 +37,6 @@ class Job(TypedDict, total=False):
     stream: bool  # hand output on as it comes
     stdin: int  # bytes of standard input that follow
     env: dict[str, str]  # of a session
-    hits: list[int]  # how often limits were hit before the program could run; added by its own process
 
 
 class Task(TypedDict, total=False):
@@ -116,6 +115,7 @@ class ContainerFacts(TypedDict):
     path: str  # PATH of the image
     memory_events: bool  # whether a control group counts
     pids_events: bool
+    apart: bool  # whether a program can be kept from others
 
 
 class Request(TypedDict, total=False):

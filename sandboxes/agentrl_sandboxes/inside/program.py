@@ -47,8 +47,8 @@ def start(handles: Handles, jobs: socket.socket, fds: tuple[int, ...]) -> NoRetu
         job: Job = first[0]
         task: Task = second[0]
         session = job["kind"] in _SESSIONS
-        hits = usage.limit_hits(handles.memory_fd, handles.pids_fd)
-        frames.send(jobs, {**job, "hits": hits}, json.dumps(task).encode() if session else b"")
+        hits = usage.raw_hits(handles.memory_fd, handles.pids_fd)
+        frames.send(jobs, job, json.dumps(task).encode() if session else hits)
         if session:
             os._exit(0)  # an interpreter of many calls is started by the supervisor itself
         _confine(job, 3, handles)

@@ -32,7 +32,7 @@ class Run:
         self.escaped = False  # whether something may be left that only the first process of this pid namespace can end
 
     def await_job(self) -> tuple[Job, bytes]:
-        """The job that the child has read, and what it hands on of it (nothing but the code of a session's call)."""
+        """The job that the child has read, and the code of a session's call, or else how often limits were hit so far."""
         assert self._jobs is not None
         poller = select.poll()
         poller.register(self._jobs, select.POLLIN)
@@ -47,13 +47,15 @@ class Run:
                 self._jobs.close()
                 return frame
 
-    def attend(self, job: Job) -> Ending:
-        """Wait for the end of the program, at most as long as the limits say; how that was."""
+    def attend(self, job: Job, before: usage.LimitHits) -> Ending:
+        """Wait for the end of the program, at most as long as the limits say; how that was.
+
+        `before`: how often limits had been hit when the program could not run yet.
+        """
         limits = job["limits"]
         self.outputs.start(limits["head"], limits["tail"], bool(job.get("stream")))
         self.input.start(int(job.get("stdin", 0)))
         self.peak_kib = 0
-        before = usage.LimitHits(*job["hits"]) if "hits" in job else self._limit_hits()
         began, cpu_before = time.monotonic(), self.cpu_s()
         reason = self._wait(limits, began, cpu_before)
         if reason == "exited" and self.handles.pids_fd < 0 and len(usage.processes()) >= limits["pids"] - 1:
@@ -61,7 +63,7 @@ class Run:
         killed = self._finish(reason)
         self.outputs.drain()
         evidence = ending.Evidence(
-            reason, self.status, self.answered(), before, self._limit_hits(), killed, self.peak_kib,
+            reason, self.status, self.answered(), before, self.limit_hits(), killed, self.peak_kib,
             time.monotonic() - began, self.cpu_s() - cpu_before, self._near_limit(limits),
         )  # fmt: skip
         return ending.describe(evidence, self.outputs.kept())
@@ -190,7 +192,8 @@ class Run:
         time.sleep(min(0.0002 * 2**passed, 0.01))
         return True
 
-    def _limit_hits(self) -> usage.LimitHits:
+    def limit_hits(self) -> usage.LimitHits:
+        """How often limits were hit so far."""
         return usage.limit_hits(self.handles.memory_fd, self.handles.pids_fd)
 
     def _note(self, pid: int, status: int, peak_kib: int) -> None:

@@ -12,7 +12,7 @@ import signal
 import socket
 from typing import NamedTuple, NoReturn
 
-from agentrl_sandboxes.inside import frames, kernel, rootfs, run, sessions
+from agentrl_sandboxes.inside import frames, kernel, rootfs, run, sessions, usage
 from agentrl_sandboxes.inside.handles import Handles
 from agentrl_sandboxes.inside.messages import Answer, Ending, Job
 from agentrl_sandboxes.inside.program import FIRST_FREE
@@ -35,7 +35,8 @@ class Confinement(NamedTuple):
 
 
 _NO_ROOM = (errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS)
-_SCORE = b"500"  # when memory runs out a program goes first, then supervisors, and only then whoever starts them
+SCORE = b"500"
+"""Of a supervisor: when memory runs out a program goes first, then supervisors, and only then whoever starts them."""
 
 
 def start(sock: socket.socket, confinement: Confinement) -> NoReturn:
@@ -82,7 +83,7 @@ def _enter(confinement: Confinement) -> int:
     kernel.mount("proc", "/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     proc_fd = kernel.clone_tree("/proc")  # stays writable: programs are to be the first that the kernel kills
     with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
-        score.write(_SCORE)
+        score.write(SCORE)
     flags = kernel.NOSUID | kernel.NODEV | kernel.NOEXEC | kernel.RDONLY
     kernel.mount("none", "/proc", None, kernel.REMOUNT | kernel.BIND | flags)
     if confinement.ids is not None:
@@ -121,12 +122,12 @@ def serve(handles: Handles) -> None:
     gc.freeze()
     while True:
         running = run.fork_ahead(handles)
-        job, code = running.await_job()
+        job, rest = running.await_job()
         if job["kind"].startswith("session"):
             running.close()
-            _serve_session(handles, job, json.loads(code)["code"])
+            _serve_session(handles, job, json.loads(rest)["code"])
             return
-        report = running.attend(job)
+        report = running.attend(job, usage.parse_hits(rest))
         # A program may not want all of its input; then the rest is still on the socket, and no next job can be read.
         last = bool(running.input.unsent) or running.escaped
         _report(handles, report, running, last=last)
@@ -144,8 +145,9 @@ def _serve_session(handles: Handles, job: Job, code: str) -> None:
             session.close()
         if session is None or fresh:
             session = sessions.begin(handles, job)
+        before = session.limit_hits()
         session.call(code)
-        _report(handles, session.attend(job), session, fresh=fresh)
+        _report(handles, session.attend(job, before), session, fresh=fresh)
         frame, call = frames.receive(handles.sock), frames.receive(handles.sock)
         if frame is None or call is None:
             return

@@ -71,21 +71,38 @@ def unpack(source: int) -> None:
 def empty(path: str) -> None:
     """Remove everything below a directory of one's own, without following links and however deep it goes."""
     top = Folder(path)
-    prefix, moved = os.urandom(8).hex(), 0
     try:
-        while names := os.listdir(top.fd):
-            for name in names:
-                if not _remove(name, top.fd):
-                    continue
-                folder = Folder(name, top.fd)
-                for inner in [inner for inner in os.listdir(folder.fd) if _remove(inner, folder.fd)]:
-                    with contextlib.closing(Folder(inner, folder.fd)):  # moving one needs the permission to write there
-                        os.rename(inner, f"{prefix}{moved}", src_dir_fd=folder.fd, dst_dir_fd=top.fd)
-                    moved += 1
-                folder.close()
-                os.rmdir(name, dir_fd=top.fd)
+        while _empty_once(top):
+            pass
     finally:
         top.close()
+
+
+def _empty_once(top: Folder) -> bool:
+    """Whether something is left: directories that were too deep have been moved to the top."""
+    prefix = os.urandom(8).hex()
+    ahead = [(top, "", _full_folders(top))]
+    moved = 0
+    while True:
+        folder, name, full = ahead[-1]
+        if full and len(ahead) < DEEPEST:
+            inner = Folder(full[-1], folder.fd)
+            ahead.append((inner, full.pop(), _full_folders(inner)))
+            continue
+        for each in full:
+            with contextlib.closing(Folder(each, folder.fd)):  # moving one needs the permission to write there
+                os.rename(each, f"{prefix}{moved}", src_dir_fd=folder.fd, dst_dir_fd=top.fd)
+            moved += 1
+        ahead.pop()
+        if not ahead:
+            return moved > 0
+        folder.close()
+        os.rmdir(name, dir_fd=ahead[-1][0].fd)
+
+
+def _full_folders(folder: Folder) -> list[str]:
+    """Remove what can be removed at once; the directories that are left."""
+    return [name for name in os.listdir(folder.fd) if _remove(name, folder.fd)]
 
 
 def _remove(name: str, parent: int) -> bool:

@@ -131,8 +131,15 @@ class SupervisedSandbox(Sandbox):
             return ExecResult("signalled", signal=answer["signal"], reason="a program here killed its own supervisor")
         raise SandboxFault("the supervisor of this run ended unexpectedly")
 
+    def when_lost(self, fault: SandboxFault) -> ExecResult:
+        """The result of a run in a sandbox that is gone as a whole. Raises the fault unless a program did that."""
+        raise fault
+
     def _do(self, job: Job, task: Task, payload: bytes = b"", on_output: Output | None = None) -> ExecResult:
-        supervisor = self.take()
+        try:
+            supervisor = self.take()
+        except SandboxFault as fault:
+            return self.when_lost(fault)
         try:
             return read_result(*supervisor.run(job, task, payload, on_output))
         except SupervisorGone:
@@ -177,7 +184,10 @@ class _Session(SandboxSession):
         with self._lock:
             if self._supervisor is None or self._supervisor.generation != self._sandbox.generation:
                 self._leave()
-                self._supervisor = self._sandbox.take()
+                try:
+                    self._supervisor = self._sandbox.take()
+                except SandboxFault as fault:
+                    return self._sandbox.when_lost(fault)
             job: Job = {**self._job, "limits": enforced(self._sandbox.spec.limits, timeout_s)}
             try:
                 ending, data = self._supervisor.run(job, {"code": code})
