@@ -38,6 +38,8 @@ def plain() -> Bubblewrap:
         "a_snapshot_brings_files_back",
         "a_snapshot_can_be_taken_beside_a_session",
         "a_fork_has_the_files_and_goes_its_own_way",
+        "removed_permissions_are_data",
+        "thousands_of_nested_folders_are_data",
     ],
 )
 def test_bubblewrap_keeps_the_contract_where_the_kernel_helps_less(check: str, plain: Bubblewrap) -> None:
@@ -69,6 +71,10 @@ def test_the_grade_says_where_the_kernel_helps_less(plain: Bubblewrap) -> None:
         "files_go_in_and_come_out",
         "files_that_are_not_there_are_data",
         "the_grade_is_json_and_complete",
+        "removed_permissions_are_data",
+        "thousands_of_nested_folders_are_data",
+        "files_with_odd_names_are_data",
+        "text_that_is_none_is_data",
         pytest.param("many_threads_can_use_one_sandbox", marks=pytest.mark.heavy),
     ],
 )

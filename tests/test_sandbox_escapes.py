@@ -6,18 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from sandbox_support import needs_bubblewrap, provider
+from sandbox_support import ROOT, needs_bubblewrap, provider
 
+from agentrl import Sandbox, SandboxSpec
 from agentrl_sandboxes.checks.attempts import Attempt, Target
 from agentrl_sandboxes.checks.canaries import Canaries
-from agentrl_sandboxes.checks.kit import ATTEMPTS, check_provider, succeeds_unprotected
+from agentrl_sandboxes.checks.kit import ATTEMPTS, check_provider, reason_stated, succeeds_unprotected
 from agentrl_sandboxes.checks.naive import Naive
+from agentrl_sandboxes.supervised.channels import NAMELESS, open_channels
 
 KINDS = {
     "read host files", "see host processes", "reach any network", "ptrace", "mount", "new user namespaces", "io_uring",
     "write outside the workspace", "setuid", "fork bomb", "memory bomb", "disk bomb", "output flood of 1 GB",
     "ignore signals", "setsid children that outlive the call", "fake exit codes in the output",
-    "symlink and /proc tricks on put/get", "tamper with the grader", "talk to another sandbox",
+    "symlink and /proc tricks on put/get", "tamper with the grader", "talk to another sandbox", "reach into a later run",
 }  # fmt: skip
 
 
@@ -36,7 +38,7 @@ def named(attempt: Attempt) -> str:
 def test_bubblewrap_holds(attempt: Attempt, canaries: Canaries) -> None:
     target = Target(provider(), canaries)
     try:
-        assert not attempt.run(target), "it got out"
+        assert not attempt.run(target) or reason_stated(attempt, target), "it got out"
     finally:
         target.clear()
 
@@ -71,3 +73,22 @@ def test_a_sandbox_that_holds_nothing_fails_the_kit_unless_it_says_so() -> None:
         made, *held = report.results
         assert made.verdict == "passed"
         assert {result.verdict for result in held} == {verdict}
+
+
+def test_every_channel_that_a_grade_may_name_has_attempts_and_is_in_the_documentation() -> None:
+    channels = open_channels("default", own_devices=False, own_namespaces=False, runs_apart=False)
+    assert {attempt.channel for attempt in ATTEMPTS} == {"", *channels}
+    page = (ROOT / "docs/sandboxes.md").read_text(encoding="utf-8")
+    assert [channel for channel in channels if f"| {channel} |" not in page] == []
+    assert len(open_channels("strict", own_devices=True, own_namespaces=True, runs_apart=True)) == 1
+
+
+@needs_bubblewrap
+def test_the_strict_profile_closes_what_locks_leave_open(canaries: Canaries) -> None:
+    class Strict(Target):
+        def sandbox(self, **limits: float) -> Sandbox:
+            return self.provider.create(SandboxSpec(profile="strict"))
+
+    for attempt in [each for each in ATTEMPTS if each.channel == NAMELESS]:
+        assert attempt.run(Target(provider(), canaries)), "it is closed by default too: say so"
+        assert not attempt.run(Strict(provider(), canaries))

@@ -17,8 +17,9 @@ from agentrl.sandbox import SandboxLimits
 from agentrl_sandboxes.bubblewrap import preflight
 from agentrl_sandboxes.bubblewrap.manager import find_python
 from agentrl_sandboxes.bubblewrap.provider import Bubblewrap
-from agentrl_sandboxes.inside import files, frames, seccomp
+from agentrl_sandboxes.inside import files, frames, seccomp, trees
 from agentrl_sandboxes.inside.capture import Capture
+from agentrl_sandboxes.supervised.taken import read_tree
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 X86, ARM = 0xC000003E, 0xC00000B7
@@ -116,11 +117,12 @@ def test_a_call_of_another_architecture_ends_the_program() -> None:
     assert judged(seccomp.compile_filter(machine="x86_64"), 1, arch=0x40000003) == KILL
 
 
-def test_where_inodes_are_shared_no_locks_are_allowed() -> None:
-    program = seccomp.compile_filter(shared_inodes=True, machine="x86_64")
+@pytest.mark.parametrize("settings", [{"shared_inodes": True}, {"profile": "strict"}])
+def test_no_locks_are_allowed_where_inodes_are_shared_or_the_profile_is_strict(settings: dict[str, object]) -> None:
+    program = seccomp.compile_filter(machine="x86_64", **settings)
     assert judged(program, 73) == ERRNO | 1
-    assert judged(program, 72, 3, 5) == ERRNO | 1
-    assert judged(program, 72, 3, 6) == ALLOW
+    assert {judged(program, 72, 3, kind) for kind in (5, 6, 7, 36, 37, 38)} == {ERRNO | 1}
+    assert judged(program, 72, 3, 2) == ALLOW
 
 
 @pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 100_000])
@@ -158,11 +160,59 @@ def test_files_are_put_beside_links_and_not_through_them(tmp_path: Path) -> None
     (tmp_path / "in/folder").symlink_to("../outside")
     os.link(tmp_path / "outside/target", tmp_path / "in/hard")
     entries = [["link", 3, 0o644], ["folder/new", 3, 0o644], ["hard", 3, 0o6755], ["../up", 3, 0o644]]
-    refused = files.put(entries, b"new" * 4, str(tmp_path / "in"))
+    refused = files.put(files.Places(str(tmp_path / "in")), entries, b"new" * 4)
     assert set(refused) == {"folder/new", "../up"}
     assert (tmp_path / "outside/target").read_text() == "old"
     assert (tmp_path / "in/hard").stat().st_mode & 0o7777 == 0o755
     assert not (tmp_path / "in/link").is_symlink()
+
+
+FORGED = [
+    ("../x", b"1"), ("/etc/x", b"1"), ("a/../../x", b"1"), ("other", b"1"), ("a//b", b"1"), ("a\0b", b"1"),
+]  # fmt: skip
+
+
+def test_names_and_sizes_that_come_out_of_a_sandbox_are_checked_outside() -> None:
+    honest = {"a/b": b"22", "a/c/d": b""}
+    parts = [({"files": [[path, len(data)] for path, data in [*honest.items(), *FORGED]]}, b"22" + b"1" * len(FORGED))]
+    tree = read_tree([*parts, ({"end": True}, b"")], ["a"], 100, 100)
+    assert dict(tree.files) == honest
+    assert set(tree.refused) == {path for path, _ in FORGED}
+    assert dict(read_tree([*parts, ({"end": True}, b"")], ["a"], 100, 1).files) == {"a/b": b"22"}
+    assert dict(read_tree([*parts, ({"end": True}, b"")], ["a"], 1, 100).files) == {"a/c/d": b""}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [({"files": [["a", 3]]}, b"12"), ({"end": True}, b"")],
+        [({"files": [["a", -1], ["b", 3]]}, b"12"), ({"end": True}, b"")],
+        [({"files": [[7, 2]]}, b"12"), ({"end": True}, b"")],
+        [({"files": "a"}, b""), ({"end": True}, b"")],
+        [({"refused": ["a"]}, b""), ({"end": True}, b"")],
+        [({"files": [["a", 2]]}, b"12")],
+    ],
+)
+def test_an_answer_of_a_sandbox_that_is_none_is_refused(parts: list[tuple[dict[str, object], bytes]]) -> None:
+    with pytest.raises(ValueError, match=r"index|missing|paths"):
+        read_tree(parts, ["."], 100, 100)
+
+
+def test_folders_are_emptied_however_deep_they_go_and_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("kept")
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (inside / "link").symlink_to(tmp_path)
+    at = os.open(inside, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=at)
+        at, last = os.open("d", os.O_RDONLY, dir_fd=at), at
+        os.close(last)
+    os.close(at)
+    trees.empty(str(inside))
+    assert os.listdir(inside) == []
+    assert (tmp_path / "outside").read_text() == "kept"
 
 
 def test_the_doctor_names_the_program_that_is_missing() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -30,6 +29,8 @@ from agentrl import (
     SandboxSpec,
 )
 from agentrl_sandboxes.inside import files as inside_files
+from agentrl_sandboxes.inside import trees
+from agentrl_sandboxes.inside.files import Places
 from agentrl_sandboxes.streams import Streams
 
 CONFIRMATION = "AGENTRL_ALLOW_LOCAL_SANDBOX"
@@ -101,7 +102,7 @@ class LocalSandbox(Sandbox):
             )  # fmt: skip
         except FileNotFoundError as error:
             return ExecResult("exited", 127, stderr=_message(f"{error.filename}: not found"))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # what a model wrote may be nothing that a program can be given
             return ExecResult("exited", 126, stderr=_message(str(error)))
         with self._lock:
             self._running.add(process.pid)
@@ -115,20 +116,20 @@ class LocalSandbox(Sandbox):
         for path in (path for path in files if path.startswith("/")):
             raise DataError(f"not written: {path!r} is outside the workspace")
         entries = [(path, len(data), 0o755 if path in executable else 0o644) for path, data in files.items()]
-        refused = inside_files.put(entries, b"".join(files.values()), str(self._folder))
+        refused = inside_files.put(Places(str(self._folder)), entries, b"".join(files.values()))
         if refused:
             raise DataError("not written: " + "; ".join(f"{path!r} is {why}" for path, why in sorted(refused.items())))
 
     def get_tree(self, *paths: str, max_mib: float = 64.0, max_files: int = 10_000) -> FileTree:
         outside = {path: "outside the workspace" for path in paths if path.startswith("/")}
         wanted = [path for path in paths or (".",) if path not in outside]
-        files, refused = inside_files.get(wanted, int(max_mib * 2**20), max_files, str(self._folder))
-        return FileTree(files, {**refused, **outside})
+        reading = inside_files.Reading(int(max_mib * 2**20), max_files)
+        files = dict(reading.files(Places(str(self._folder)), wanted))
+        return FileTree(files, {**reading.refused, **outside})
 
     def reset(self) -> None:
         self._kill_all()
-        shutil.rmtree(self._folder)
-        self._folder.mkdir(mode=0o700)
+        trees.empty(str(self._folder))
 
     def grade(self) -> dict[str, object]:
         return {
@@ -145,7 +146,9 @@ class LocalSandbox(Sandbox):
         if not self._closed:
             self._closed = True
             self._kill_all()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a program that goes on may write there still
+                trees.empty(str(self._folder))
+                self._folder.rmdir()
             self._when_closed(self)
 
     def _supervise(

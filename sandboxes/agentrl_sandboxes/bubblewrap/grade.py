@@ -6,6 +6,7 @@ import platform
 
 from agentrl_sandboxes.bubblewrap.sandbox import BubblewrapSandbox
 from agentrl_sandboxes.inside.messages import Facts
+from agentrl_sandboxes.supervised.channels import open_channels
 from agentrl_sandboxes.supervised.inspection import inspect_inside
 
 
@@ -27,6 +28,9 @@ def measure(sandbox: BubblewrapSandbox, facts: Facts, version: str) -> dict[str,
         "system": "read-only, own inodes"
         if facts["overlay"]
         else "read-only, shared inodes (locks and watches refused)",
+        "channels": open_channels(
+            sandbox.spec.profile, own_devices=facts["devices"], own_namespaces=inside.own_clocks, runs_apart=True
+        ),
         "cgroup": facts["cgroup"],
         "bubblewrap": version,
         "python": facts["python"],

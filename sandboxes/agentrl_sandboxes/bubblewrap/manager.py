@@ -11,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agentrl import ConfigError, SandboxFault
+from agentrl import ConfigError, DataError, SandboxFault
 from agentrl_sandboxes.inside.messages import Answer, Facts, Request, Settings
 
 _PACKAGES = str(Path(__file__).resolve().parents[2])
@@ -37,12 +38,20 @@ class Worker:
         self._lock = threading.Lock()
         sock.settimeout(_ANSWER_S)
 
-    def ask(self, request: Request) -> tuple[Answer, list[int]]:
-        """The answer and the descriptors that came with it. Raises SandboxFault when the worker fails or is gone."""
+    def ask(
+        self, request: Request, *, stream: int = -1, meanwhile: Callable[[], object] = lambda: None
+    ) -> tuple[Answer, list[int]]:
+        """The answer and the descriptors that came with it. `stream` goes along, to talk through it `meanwhile`.
+
+        Raises SandboxFault when the worker fails or is gone, DataError where a program is in its way.
+        """
         with self._lock:
-            answer, fds = _exchange(self._sock, json.dumps(request).encode(), f"the worker {self.name}")
+            message = json.dumps(request).encode()
+            answer, fds = _exchange(self._sock, message, f"the worker {self.name}", stream, meanwhile)
         if "fault" in answer:
             raise SandboxFault(str(answer["fault"]))
+        if "refused" in answer:
+            raise DataError(str(answer["refused"]))
         return answer, fds
 
     def alive(self) -> bool:
@@ -141,10 +150,15 @@ def _ask_python(path: str) -> str:
     return ended.stdout.strip() or f"{path} does not run: {ended.stderr.strip()[-300:]}"
 
 
-def _exchange(sock: socket.socket, message: bytes, whom: str) -> tuple[Any, list[int]]:
+def _exchange(
+    sock: socket.socket, message: bytes, whom: str, stream: int = -1, meanwhile: Callable[[], object] = lambda: None
+) -> tuple[Any, list[int]]:
     """One message there, one back, with the descriptors that come along."""
     try:
-        sock.send(message)
+        socket.send_fds(sock, [message], [stream] if stream >= 0 else [])
+        if stream >= 0:
+            os.close(stream)
+        meanwhile()
         answer, fds, _, _ = socket.recv_fds(sock, 2**17, 1)
     except TimeoutError as error:
         raise SandboxFault(f"{whom} did not answer in {sock.gettimeout():g} s") from error

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 
-from agentrl import ConfigError, SandboxProvider, SandboxSpec
+from agentrl import ConfigError, SandboxFault, SandboxProvider, SandboxSpec
 from agentrl_sandboxes.bubblewrap import grade, preflight, reaper
 from agentrl_sandboxes.bubblewrap.manager import Worker
 from agentrl_sandboxes.bubblewrap.sandbox import BubblewrapSandbox, Maker
@@ -85,7 +85,11 @@ class Bubblewrap(SandboxProvider):
         """The grade, measured once per profile and root: nothing else changes what is enforced."""
         key = f"{sandbox.spec.profile}:{sandbox.spec.root}"
         if key not in self._measured:
-            self._measured[key] = grade.measure(sandbox, self._workers.facts(), self._version())
+            try:
+                self._measured[key] = grade.measure(sandbox, self._workers.facts(), self._version())
+            except SandboxFault:  # a program here may be in the way
+                with self.create(sandbox.spec) as clean:
+                    self._measured[key] = grade.measure(clean, self._workers.facts(), self._version())
         return {**self._measured[key], "profile": sandbox.spec.profile}
 
     def _make(self, worker: Worker, spec: SandboxSpec, uid: int, base: Sequence[str]) -> BubblewrapSandbox:

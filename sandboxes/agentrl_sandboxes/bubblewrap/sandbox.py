@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ from agentrl import ConfigError, DataError, SandboxFault, SandboxSnapshot, Sandb
 from agentrl_sandboxes.bubblewrap.layers import LayerSnapshot
 from agentrl_sandboxes.bubblewrap.manager import Worker
 from agentrl_sandboxes.bubblewrap.workers import Workers
-from agentrl_sandboxes.inside.messages import WRITABLE, Answer, Request
-from agentrl_sandboxes.supervised.jobs import enforced, environment, read_result
+from agentrl_sandboxes.inside import frames
+from agentrl_sandboxes.inside.messages import Answer, FileAnswer, Request, Task
+from agentrl_sandboxes.supervised.jobs import enforced, environment
 from agentrl_sandboxes.supervised.sandbox import SupervisedSandbox
-from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone
+from agentrl_sandboxes.supervised.supervisor import Supervisor
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,34 @@ class BubblewrapSandbox(SupervisedSandbox):
     def _end_supervisor(self, supervisor: Supervisor) -> Answer:
         return self._worker.ask({"do": "end_supervisor", "pid": supervisor.number})[0]
 
-    def _new_supervisor(self, show: str = "") -> Supervisor:
-        """`show`: a layer that it sees below /mnt, too."""
-        answer, fds = self._worker.ask({"do": "supervisor", "show": show})
+    def _new_supervisor(self) -> Supervisor:
+        answer, fds = self._worker.ask({"do": "supervisor"})
         return Supervisor(fds[0], answer["pid"], self.generation)
+
+    def _files(self, task: Task, payload: bytes = b"") -> list[tuple[FileAnswer, bytes]]:
+        """By the worker, which no program can reach; so whatever fails there is a fault of machinery."""
+        with self._lock:
+            self._check_open()
+        answers: list[tuple[FileAnswer, bytes]] = []
+        ours, theirs = socket.socketpair()
+        with ours:
+
+            def talk() -> None:
+                with contextlib.suppress(ConnectionError):  # the worker's answer says why
+                    frames.send(ours, task, payload)
+                    while answer := frames.receive(ours):
+                        answers.append(answer)
+
+            self._worker.ask({"do": "files"}, stream=theirs.detach(), meanwhile=talk)
+        return answers
 
     def _snapshot(self) -> LayerSnapshot:
         with self._lock:
             self._check_open()
-            stack = self._copy() if self._busy else self._freeze()
+            try:
+                stack = self._copy() if self._busy else self._freeze()
+            except DataError as error:
+                raise DataError(f"no snapshot: {error}") from error
             return LayerSnapshot(stack, self._uid, self._layers, self._uids)
 
     def _freeze(self) -> list[str]:
@@ -134,20 +155,7 @@ class BubblewrapSandbox(SupervisedSandbox):
 
     def _copy(self) -> list[str]:
         """A frozen copy, made beside programs that are running and keep their files."""
-        layer = self._worker.ask({"do": "copy_layer"})[0]["layer"]
-        supervisor = self._new_supervisor(show=layer)
-        pairs = [(target, f"/mnt/{name}") for name, target in WRITABLE.items()]
-        try:
-            report, data = supervisor.run(self._own_job("copy", 2**16), {"copy": pairs})
-        except SupervisorGone as error:
-            raise SandboxFault(f"the snapshot failed: {error}") from error
-        finally:
-            supervisor.close()
-            self._end_supervisor(supervisor)
-        result = read_result(report, data)
-        if not result.ok:
-            raise DataError(f"no snapshot: {result.stderr.text.strip() or result.status}")
-        return [layer]
+        return [self._worker.ask({"do": "copy_layer"})[0]["layer"]]
 
     def _remount(self, stack: list[str] | None) -> None:
         """Show these frozen layers, or for None those that the sandbox began with, below a new one."""

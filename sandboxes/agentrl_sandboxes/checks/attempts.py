@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,6 +13,7 @@ from agentrl import ExecResult, Sandbox, SandboxLimits, SandboxProvider, Sandbox
 from agentrl_sandboxes.checks.canaries import Canaries
 
 GOT_OUT = 77
+OTHER = "talk to another sandbox"
 LIMITS = SandboxLimits(
     wall_s=20, cpu_s=20, memory_mib=128, pids=32, file_mib=8, disk_mib=16, output_kib=64, flood_mib=64
 )
@@ -66,6 +69,8 @@ class Attempt:
 
     `control` is how it is seen to succeed: "naive" in a sandbox that makes every mistake, "root" likewise but only as
     root, "disposable" in a throw-away pid namespace because it would hurt the machine.
+
+    `channel` names what may be stated instead of closed: by a grade that has it in `channels`.
     """
 
     kind: str
@@ -74,6 +79,7 @@ class Attempt:
     control: Control = "naive"
     code: str = ""
     needs: Callable[[Canaries], str] = lambda canaries: ""  # why it cannot be seen to succeed on this machine
+    channel: str = ""  # what a grade that names it in `channels` says is not closed
 
 
 def program(
@@ -84,6 +90,7 @@ def program(
     control: Control = "naive",
     check: Callable[[Target, ExecResult], bool] | None = None,
     needs: Callable[[Canaries], str] = lambda canaries: "",
+    channel: str = "",
     timeout_s: float = 10.0,
     **limits: float,
 ) -> Attempt:
@@ -93,7 +100,48 @@ def program(
         result = target.sandbox(**limits).python(PRELUDE + code, env=target.canaries.env, timeout_s=timeout_s)
         return check(target, result) if check is not None else result.exit_code == GOT_OUT
 
-    return Attempt(kind, name, run, control, PRELUDE + code, needs)
+    return Attempt(kind, name, run, control, PRELUDE + code, needs, channel)
+
+
+def between(name: str, first: str, second: str, *, control: Control = "naive", channel: str = "") -> Attempt:
+    """One program in one sandbox, and another in a second one meanwhile, which says whether it noticed the first."""
+
+    def run(target: Target) -> bool:
+        one, two = target.sandbox(), target.sandbox()
+        env = target.canaries.env
+        thread = threading.Thread(target=_hold, args=(one, PRELUDE + first, env), daemon=True)
+        thread.start()
+        until = time.monotonic() + 3.0
+        escaped = False
+        while time.monotonic() < until and not escaped:
+            escaped = two.python(PRELUDE + second, env=env, timeout_s=5.0).exit_code == GOT_OUT
+            if not thread.is_alive():
+                break
+        thread.join()
+        return escaped
+
+    return Attempt(OTHER, name, run, control, channel=channel)
+
+
+def _hold(sandbox: Sandbox, code: str, env: dict[str, str]) -> None:
+    with contextlib.suppress(Exception):  # a stranger's sandbox may fail in any way; the other side will not see much
+        sandbox.python(code, env=env, timeout_s=5.0)
+
+
+@contextlib.contextmanager
+def left_running(sandbox: Sandbox, code: str, env: Mapping[str, str]) -> Iterator[None]:
+    """A program that goes on: in a session, or where there are none as a child that outlives its call.
+
+    Its first process leaves at `{leave}`.
+    """
+    if "python_session" in sandbox.abilities:
+        with sandbox.session("python", env=env) as session:
+            session.run(PRELUDE + code.replace("{leave}", "raise SystemExit"), timeout_s=5.0)
+            yield
+    else:
+        closing = "for fd in range(3): os.close(fd)\n"  # or the call would wait for it
+        sandbox.python(PRELUDE + closing + code.replace("{leave}", "os._exit(0)"), env=env, timeout_s=5.0)
+        yield
 
 
 def within(seconds: float, action: Callable[[], object]) -> tuple[bool, object]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
-import time
 
-from agentrl import Sandbox
-from agentrl_sandboxes.checks.attempts import GOT_OUT, PRELUDE, Attempt, Control, Target, program
+from agentrl_sandboxes.checks.attempts import Attempt, between, program
 from agentrl_sandboxes.checks.canaries import Canaries
 
-NETWORK, OTHER = "reach any network", "talk to another sandbox"
+NETWORK = "reach any network"
 
 
 def _no_vsock(canaries: Canaries) -> str:
@@ -20,31 +16,6 @@ def _no_vsock(canaries: Canaries) -> str:
     except OSError as error:
         return f"this kernel has no vsock sockets ({error})"
     return ""
-
-
-def _between(name: str, first: str, second: str, *, control: Control = "naive") -> Attempt:
-    """One program in one sandbox, which prints a line when it is ready, and another in a second one meanwhile."""
-
-    def run(target: Target) -> bool:
-        one, two = target.sandbox(), target.sandbox()
-        env = target.canaries.env
-        thread = threading.Thread(target=_hold, args=(one, PRELUDE + first, env), daemon=True)
-        thread.start()
-        until = time.monotonic() + 3.0
-        escaped = False
-        while time.monotonic() < until and not escaped:
-            escaped = two.python(PRELUDE + second, env=env, timeout_s=5.0).exit_code == GOT_OUT
-            if not thread.is_alive():
-                break
-        thread.join()
-        return escaped
-
-    return Attempt(OTHER, name, run, control)
-
-
-def _hold(sandbox: Sandbox, code: str, env: dict[str, str]) -> None:
-    with contextlib.suppress(Exception):  # a stranger's sandbox may fail in any way; the other side will not see much
-        sandbox.python(code, env=env, timeout_s=5.0)
 
 
 _HOLD = "\ntime.sleep(0.5)"
@@ -112,7 +83,7 @@ got_out(any(name in seen for name in E["CANARY_INTERFACES"].split()))
         ),
     ),
     program(NETWORK, "talk to the kernel's routing tables", "got_out(socket.socket(16, socket.SOCK_RAW, 0))"),
-    _between(
+    between(
         "lock a file of the system that both see",
         _SHARED
         + "import fcntl\nheld = [open(path) for path in shared()]\n[fcntl.flock(f, fcntl.LOCK_EX) for f in held]"
@@ -129,7 +100,7 @@ for path in shared():
         pass
 """,
     ),
-    _between(
+    between(
         "put a record lock on a file of the system",
         _SHARED
         + "import fcntl\nheld = [open(path) for path in shared()]\n[fcntl.lockf(f, fcntl.LOCK_SH) for f in held]"
@@ -146,17 +117,17 @@ for path in shared():
     got_out(told[0] != fcntl.F_UNLCK)
 """,
     ),
-    _between(
+    between(
         "listen on an abstract unix socket",
         's = socket.socket(socket.AF_UNIX)\ns.bind("\\0two" + E["CANARY_TOKEN"])\ns.listen()' + _HOLD,
         'socket.socket(socket.AF_UNIX).connect("\\0two" + E["CANARY_TOKEN"]); got_out()',
     ),
-    _between(
+    between(
         "listen on the loopback",
         's = socket.socket()\ns.bind(("127.0.0.1", 47113))\ns.listen()' + _HOLD,
         'socket.create_connection(("127.0.0.1", 47113), 1); got_out()',
     ),
-    _between(
+    between(
         "leave a file in a shared folder",
         """
 places = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/usr", "/home", "/dev"]
@@ -176,7 +147,7 @@ for place in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/usr", "/home", "/dev"):
     got_out(os.path.exists(f"{place}/two{E['CANARY_TOKEN']}"))
 """,
     ),
-    _between(
+    between(
         "watch a file of the system being opened",
         _SHARED
         + "until = time.time() + 0.6\nwhile time.time() < until:\n    [open(path).close() for path in shared()]",
@@ -189,7 +160,7 @@ time.sleep(0.3)
 got_out(fd >= 0 and len(os.read(fd, 4096)) > 0)
 """,
     ),
-    _between(
+    between(
         "leave a message queue",
         """
 queue = libc.msgget(0x7A7A, 0o1666)
@@ -198,7 +169,7 @@ libc.msgctl(queue, 0, 0)
 """,
         "got_out(libc.msgget(0x7A7A, 0) >= 0)",
     ),
-    _between(
+    between(
         "see the other's processes",
         "mark()" + _HOLD,
         """

@@ -7,7 +7,7 @@ import threading
 import time
 
 from agentrl import AgentRLError, Sandbox
-from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Target, program, within
+from agentrl_sandboxes.checks.attempts import PRELUDE, Attempt, Target, left_running, program, within
 
 EXIT_CODES, FILES = "fake exit codes in the output", "symlink and /proc tricks on put/get"
 
@@ -87,6 +87,66 @@ def _exit_for_killed(target: Target) -> bool:
     return (left.status, left.exit_code, killed.status) != ("exited", 137, "signalled") or killed.exit_code is not None
 
 
+def _deep(target: Target) -> bool:
+    """Whether reading below thousands of directories fails, instead of giving what there is."""
+    sandbox = target.sandbox()
+    sandbox.python('import os\nopen("file", "w").close()\nfor _ in range(2200):\n    os.mkdir("d")\n    os.chdir("d")')
+    in_time, tree = within(15.0, lambda: sandbox.get_tree("."))
+    return not in_time or "file" not in getattr(tree, "files", ())
+
+
+def _many(target: Target) -> bool:
+    sandbox = target.sandbox()
+    sandbox.python('import os\nos.mkdir("many")\nfor number in range(300): open(f"many/{number}", "w").close()')
+    return len(sandbox.get_tree("many", max_files=20).files) > 20
+
+
+def _leased(target: Target) -> bool:
+    """Whoever opens a file that another has a lease on waits for the kernel to break it, 45 s."""
+    code = """
+import fcntl, signal
+mark()
+open("answer", "w").write("mine")
+if os.fork():
+    {leave}
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fcntl.fcntl(os.open("answer", os.O_RDWR), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+open("ready", "w").close()
+time.sleep(8)
+os._exit(0)
+"""
+    sandbox = target.sandbox()
+    with left_running(sandbox, code, target.canaries.env):
+        sandbox.exec("for i in $(seq 50); do test -e ready && break; sleep 0.1; done")
+        return not within(4.0, lambda: sandbox.get_tree("answer"))[0]
+
+
+def _put_beside_a_swap(target: Target) -> bool:
+    """A folder that is a link every other moment, while files are put below it."""
+    code = """
+import shutil
+until = time.time() + 1.0
+while time.time() < until:
+    for make in (os.mkdir, lambda name: os.symlink(E["CANARY_FOLDER"], name)):
+        try:
+            make("in")
+            time.sleep(0.001)
+            os.unlink("in")
+        except OSError:
+            shutil.rmtree("in", ignore_errors=True)
+"""
+    sandbox = target.sandbox()
+    thread = threading.Thread(target=lambda: sandbox.python(PRELUDE + code, env=target.canaries.env), daemon=True)
+    thread.start()
+    while thread.is_alive() and not target.canaries.changed():
+        try:
+            sandbox.put("in/planted", b"mine")
+        except (AgentRLError, OSError):
+            time.sleep(0.001)
+    thread.join()
+    return target.canaries.changed()
+
+
 _UP = "../" * 12
 
 ATTEMPTS: list[Attempt] = [
@@ -136,7 +196,11 @@ os._exit(3)
     ),
     Attempt(FILES, "take out a pipe that nobody writes to", _pipe),
     Attempt(FILES, "take out more than was asked for", _too_large),
+    Attempt(FILES, "take out what lies below thousands of folders", _deep),
+    Attempt(FILES, "take out more files than were asked for", _many),
+    Attempt(FILES, "take out a file with a lease on it", _leased),
     Attempt(FILES, "swap a file for a link while it is read", _swapped),
+    Attempt(FILES, "swap a folder for a link while files are put into it", _put_beside_a_swap),
     _put("put through a link to a file of the host", 'os.symlink(E["CANARY_FILE"], "in")', "in"),
     _put("put below a folder that is a link", 'os.symlink(E["CANARY_FOLDER"], "in")', "in/planted"),
     _put("put under a path that climbs out", "", _UP + "{folder}/planted"),

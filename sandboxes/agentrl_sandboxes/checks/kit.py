@@ -19,9 +19,12 @@ from agentrl import (
 )
 from agentrl_sandboxes.checks import (
     abilities,
+    blame,
     escapes_grader,
     escapes_host,
     escapes_kernel,
+    escapes_later_runs,
+    escapes_meeting,
     escapes_network,
     escapes_processes,
     escapes_resources,
@@ -34,11 +37,13 @@ from agentrl_sandboxes.checks.attempts import GOT_OUT, Attempt, Target
 from agentrl_sandboxes.checks.canaries import Canaries
 from agentrl_sandboxes.checks.naive import Naive, run_disposable
 
-CHECKS = {**programs.CHECKS, **limits.CHECKS, **sandboxes.CHECKS, **abilities.CHECKS}
+CHECKS = {**programs.CHECKS, **limits.CHECKS, **sandboxes.CHECKS, **abilities.CHECKS, **blame.CHECKS}
 ATTEMPTS: list[Attempt] = [
     *escapes_host.ATTEMPTS,
     *escapes_processes.ATTEMPTS,
     *escapes_network.ATTEMPTS,
+    *escapes_meeting.ATTEMPTS,
+    *escapes_later_runs.ATTEMPTS,
     *escapes_kernel.ATTEMPTS,
     *escapes_resources.ATTEMPTS,
     *escapes_results.ATTEMPTS,
@@ -135,8 +140,9 @@ class _Gate:
 def _held(target: Target, attempt: Attempt) -> str | None:
     try:
         escaped = attempt.run(target)
-        if escaped and _promises_nothing(target):
-            raise CheckSkipped("it got out, and the grade says that nothing is promised")
+        stated = reason_stated(attempt, target) if escaped else ""
+        if stated:
+            raise CheckSkipped(f"it got out, and the grade says that {stated}")
     finally:
         target.clear()
     if escaped:
@@ -144,5 +150,11 @@ def _held(target: Target, attempt: Attempt) -> str | None:
     return None
 
 
-def _promises_nothing(target: Target) -> bool:
-    return bool(target.sandbox().grade().get("level") == "none")
+def reason_stated(attempt: Attempt, target: Target) -> str:
+    """What the grade says of an attempt that may succeed, "" where it should not."""
+    grade = target.sandbox().grade()
+    if grade.get("level") == "none":
+        return "nothing is promised"
+    channels = grade.get("channels", ())
+    stated = isinstance(channels, (list, tuple)) and attempt.channel and attempt.channel in channels
+    return f"this is not closed: {attempt.channel}" if stated else ""

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from agentrl import Command, ExecResult, FileTree, Output, OutputStream, Sandbox, SandboxProvider, SandboxSpec
+from agentrl_sandboxes.inside import trees
 
 _MARKER = re.compile(rb"__EXIT:(\d+)")
 
@@ -91,7 +92,9 @@ class NaiveSandbox(Sandbox):
         return {"sandbox": "naive", "level": "none"}
 
     def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a program that was left running may write there still
+            trees.empty(str(self.folder))
+            self.folder.rmdir()
 
 
 def run_disposable(code: str, env: Mapping[str, str], timeout_s: float = 20.0) -> int:

@@ -39,7 +39,7 @@ class Container:
     """A started container and the stream to its first process."""
 
     def __init__(self, daemon: Daemon, build: Build, image: str, spec: SandboxSpec, idle_s: float) -> None:
-        self._daemon = daemon
+        self._daemon, self._made_at = daemon, int(time.time())
         self.uid = _FIRST_ID + random.SystemRandom().randrange(_IDS)  # nobody's, so that no limit of a user is shared
         self.id = self._create(build, image, spec, idle_s)
         self.name = self.id[:12]
@@ -71,9 +71,20 @@ class Container:
         return description
 
     def was_out_of_memory(self) -> bool:
-        """Whether the kernel ended it for want of memory, as far as anybody can still tell."""
-        with contextlib.suppress(SandboxFault):
-            return bool(self.inspect()["State"]["OOMKilled"])
+        """Whether it is gone because memory ran out, by what the daemon remembers: the container itself is removed."""
+        from docker.errors import APIError
+
+        if self.stream.alive():
+            return False
+        what = {"container": self.id, "event": "oom"}
+        with contextlib.suppress(SandboxFault, APIError):
+            asked = self._daemon.call(
+                "ask what happened",
+                lambda api: list(
+                    api.events(since=self._made_at, until=int(time.time()) + 1, filters=what, decode=True)
+                ),
+            )
+            return bool(asked)
         return False
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from agentrl_sandboxes.docker.daemon import Daemon
 from agentrl_sandboxes.docker.sandbox import DockerSandbox
 from agentrl_sandboxes.inside import seccomp
 from agentrl_sandboxes.inside.messages import ContainerFacts
+from agentrl_sandboxes.supervised.channels import open_channels
 from agentrl_sandboxes.supervised.inspection import inspect_inside
 
 
@@ -33,6 +34,12 @@ def measure(sandbox: DockerSandbox, daemon: Daemon) -> dict[str, object]:
         "limits": _limits(sandbox.container.facts, server, config),
         "files": "file systems in memory",
         "system": "read-only" if config["ReadonlyRootfs"] else "writable",
+        "channels": open_channels(
+            sandbox.spec.profile,
+            own_devices=False,
+            own_namespaces=False,
+            runs_apart=sandbox.container.facts["apart"],
+        ),
         "cgroup": f"v{server.get('CgroupVersion', '1')}, {server.get('CgroupDriver')}",
         "docker": version.get("Version"),
         "runtime": config.get("Runtime"),

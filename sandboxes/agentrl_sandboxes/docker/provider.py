@@ -48,7 +48,7 @@ class Docker(SandboxProvider):
         self._build = Build(python, tuple(preload), cpus, runtime)
         self.host = host
         self.daemon = Daemon(host, timeout_s, at_once)
-        self._maker = Maker(self.abilities, self.adopt, self.measure)
+        self._maker = Maker(self.abilities, self.adopt, self._container, self.measure)
         self._lock = threading.Lock()
         self._image_lock = threading.Lock()
         self._building = threading.BoundedSemaphore(at_once or 2 * (os.cpu_count() or 1))
@@ -72,8 +72,7 @@ class Docker(SandboxProvider):
         if not self._reaped:
             self._reaped = True
             self.reap()  # what a crash has left would be in nobody's way but the machine's
-        image = spec.image or self._default_image()
-        container = self._take_ahead(_key(image, spec)) or self._start(image, spec, 0.0)
+        container = self._container(spec)
         try:
             sandbox = DockerSandbox(self._maker, container, spec, base)
         except BaseException:
@@ -81,7 +80,6 @@ class Docker(SandboxProvider):
             raise
         with self._lock:
             self._open.add(sandbox)
-        self._fill(image, spec)
         return sandbox
 
     def obstacle(self) -> str:
@@ -106,8 +104,19 @@ class Docker(SandboxProvider):
         """The grade, measured once per profile and image: nothing else changes what is enforced."""
         key = f"{sandbox.spec.profile}:{sandbox.spec.image}"
         if key not in self._measured:
-            self._measured[key] = grade.measure(sandbox, self.daemon)
+            try:
+                self._measured[key] = grade.measure(sandbox, self.daemon)
+            except SandboxFault:  # a program here may be in the way
+                with self.create(sandbox.spec) as clean:
+                    self._measured[key] = grade.measure(clean, self.daemon)
         return {**self._measured[key], "profile": sandbox.spec.profile}
+
+    def _container(self, spec: SandboxSpec) -> Container:
+        """One that is there already, or a new one; others are made for the next sandboxes like this."""
+        image = spec.image or self._default_image()
+        container = self._take_ahead(_key(image, spec)) or self._start(image, spec, 0.0)
+        self._fill(image, spec)
+        return container
 
     def _default_image(self) -> str:
         with self._image_lock:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import dataclasses
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentrl import ConfigError, DataError, Output, SandboxFault, SandboxSnapshot, SandboxSpec
+from agentrl import ConfigError, DataError, ExecResult, SandboxFault, SandboxSnapshot, SandboxSpec
 from agentrl_sandboxes.docker.container import Container
-from agentrl_sandboxes.inside.messages import WRITABLE, Answer, Task
-from agentrl_sandboxes.supervised.jobs import environment, read_result
+from agentrl_sandboxes.inside import frames
+from agentrl_sandboxes.inside.messages import WRITABLE, Answer, FileAnswer, Job, Task
+from agentrl_sandboxes.supervised.jobs import enforced, environment
 from agentrl_sandboxes.supervised.sandbox import SupervisedSandbox
-from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone
+from agentrl_sandboxes.supervised.supervisor import Supervisor
 
-_LARGEST_ARCHIVE = 2**31
+_LARGEST_OUTPUT = 2**31
 
 
 class ArchiveSnapshot(SandboxSnapshot):
@@ -29,6 +32,7 @@ class Maker:
 
     abilities: frozenset[str]
     fork: Callable[[SandboxSpec, bytes], DockerSandbox]  # an archive of files to begin with
+    start: Callable[[SandboxSpec], Container]
     measure: Callable[[DockerSandbox], dict[str, object]]  # the grade
 
 
@@ -40,10 +44,15 @@ class DockerSandbox(SupervisedSandbox):
         super().__init__(spec, maker.abilities, warm=True)
         self._maker, self._base = maker, base
         self.container = container
-        env = environment("/usr/bin/python3", {"PATH": container.facts["path"]}, spec.env)
-        container.stream.ask({"do": "begin", "ttl_s": spec.ttl_s, "env": env})
+        self._began = time.monotonic()
+        self._begin()
         if base:
             self._unpack(base)
+
+    def _begin(self) -> None:
+        env = environment("/usr/bin/python3", {"PATH": self.container.facts["path"]}, self.spec.env)
+        left_s = max(self._began + self.spec.ttl_s - time.monotonic(), 0.0)
+        self.container.stream.ask({"do": "begin", "ttl_s": left_s, "env": env})
 
     def snapshot(self) -> SandboxSnapshot:
         self._check_open()
@@ -97,42 +106,46 @@ class DockerSandbox(SupervisedSandbox):
             f"was over. {stream.error_output()}".strip()
         )
 
+    def when_lost(self, fault: SandboxFault) -> ExecResult:
+        if self._closed or not self.container.was_out_of_memory():
+            raise fault
+        return ExecResult("out_of_memory", reason="the whole sandbox went down with a program; a reset gives a new one")
+
+    def _files(self, task: Task, payload: bytes = b"") -> list[tuple[FileAnswer, bytes]]:
+        """By a process of ours in the container, so in the program's memory: where that fails, a program is to blame."""
+        try:
+            return list(frames.split(self._own_work("files", task, payload)))
+        except ValueError as error:
+            raise DataError(f"what came out cannot be read: {error}") from error
+
     def _wipe(self, data: bytes) -> None:
         with self._lock:
             self._check_open()
             self.generation += 1
-            for supervisor in self._idle:
-                supervisor.close()
-            self._idle.clear()
-            self.container.stream.ask({"do": "wipe"})
+            self._drop_idle()
+            if self.container.was_out_of_memory():
+                self.container.close()
+                self.container = self._maker.start(self.spec)
+                self._begin()
+            else:
+                self.container.stream.ask({"do": "wipe"})
         if data:
             self._unpack(data)
 
     def _archive(self) -> bytes:
-        pieces: list[bytes] = []
-        errors: list[bytes] = []
-
-        def keep(name: str, data: bytes) -> None:
-            (pieces if name == "stdout" else errors).append(data)
-
-        self._own_work("archive", {"paths": list(WRITABLE.values())}, b"", keep, errors)
-        return b"".join(pieces)
+        return self._own_work("archive", {"paths": list(WRITABLE.values())})
 
     def _unpack(self, data: bytes) -> None:
-        errors: list[bytes] = []
-        self._own_work("unpack", {}, data, lambda name, piece: errors.append(piece), errors)
+        self._own_work("unpack", {}, data)
 
-    def _own_work(self, kind: str, task: Task, stdin: bytes, on_output: Output, errors: Sequence[bytes]) -> None:
-        """Code of our own, as the program's user, whose output goes through without being kept in the container."""
-        job = self._own_job(kind, 0)
-        job["stream"], job["limits"]["flood_bytes"] = True, _LARGEST_ARCHIVE
-        supervisor = self.take()
-        try:
-            result = read_result(*supervisor.run(job, task, stdin, on_output))
-        except SupervisorGone:
-            result = self.why_gone(supervisor)
-        finally:
-            self.put_back(supervisor)
+    def _own_work(self, kind: str, task: Task, payload: bytes = b"") -> bytes:
+        """What code of our own writes, as the program's user, to its output, which is not kept in the container."""
+        limits = enforced(dataclasses.replace(self.spec.limits, file_mib=self.spec.limits.disk_mib))
+        limits["head"], limits["tail"], limits["flood_bytes"] = 0, 0, _LARGEST_OUTPUT
+        job: Job = {"kind": kind, "cwd": "/", "limits": limits, "stream": True}
+        output: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        result = self._do(job, task, payload, lambda name, data: output[name].append(data))
         if not result.ok:
-            reason = b"".join(errors).decode(errors="replace")[-300:].strip()
+            reason = b"".join(output["stderr"]).decode(errors="replace")[-300:].strip()
             raise DataError(f"the files of this sandbox could not be taken or put back: {reason or result.status}")
+        return b"".join(output["stdout"])

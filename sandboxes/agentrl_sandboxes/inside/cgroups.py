@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import NamedTuple
@@ -45,6 +46,7 @@ class Group:
 
     def __init__(self, parents: dict[str, Parent], family: str, name: str) -> None:
         self.driver = {controller: parent.version for controller, parent in parents.items()}
+        self._parents, self._family, self._name = parents, family, name
         self._paths: dict[str, str] = {}
         for controller, parent in parents.items():
             family_path = os.path.join(parent.path, family)
@@ -54,6 +56,17 @@ class Group:
                     _write(os.path.join(family_path, "cgroup.subtree_control"), "+memory +pids")
             self._paths[controller] = os.path.join(family_path, name)
             os.makedirs(self._paths[controller], exist_ok=True)
+
+    def successor(self) -> Group:
+        """A new one in the place of this one, which counts nothing yet."""
+        name, _, number = self._name.partition(".")
+        return Group(self._parents, self._family, f"{name}.{int(number or 0) + 1}")
+
+    def remove(self) -> None:
+        """Give it up; where something is in it still, that is left to the end of the family."""
+        for path in set(self._paths.values()):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
     def attach(self, pid: int) -> None:
         """Move a process in; what it starts later is born here."""

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from agentrl_sandboxes.inside import files, frames, kernel, mux, program, run, supervisor, usage
+from agentrl_sandboxes.inside import frames, kernel, mux, program, run, supervisor, trees, usage
+from agentrl_sandboxes.inside.handles import Handles
 from agentrl_sandboxes.inside.messages import WRITABLE, Answer, ContainerFacts, Request
 
 STDIN, STDOUT, STDERR = 10, 11, 12
@@ -51,7 +52,9 @@ class Init:
         self._proc_fd = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._memory_fd, self._pids_fd = (_open_first(_EVENTS[name]) for name in ("memory", "pids"))
         self._hits_before = usage.limit_hits(self._memory_fd, self._pids_fd)
+        self._apart = kernel.can_keep_to_oneself()
         self._wake = supervisor.watch_children()
+        self._score_fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)  # later it is not ours to open
         os.set_blocking(STDOUT, False)
 
     def facts(self) -> ContainerFacts:
@@ -62,6 +65,7 @@ class Init:
             "path": os.environ.get("PATH", ""),
             "memory_events": self._memory_fd >= 0,
             "pids_events": self._pids_fd >= 0,
+            "apart": self._apart,
         }
 
     def send(self, frame: bytes) -> None:
@@ -155,12 +159,15 @@ class Init:
     def _open(self, number: int) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+        os.write(self._score_fd, supervisor.SCORE)
         try:
             pid = os.fork()
         except OSError:  # programs that run here already leave no room
             self._ended[number] = {"crowded": True}
             self.send(mux.pack(mux.CLOSE, number))
             return
+        finally:
+            os.write(self._score_fd, b"0")
         if pid == 0:
             self._become_supervisor(theirs)
         self._channels[number] = _Channel(ours, pid)
@@ -179,13 +186,13 @@ class Init:
                 os.dup2(null, low)
             supervisor.close_all_but(sock.fileno(), self._proc_fd, self._memory_fd, self._pids_fd, *wake)
             frames.send(sock, {"ready": True})
-            supervisor.serve(
-                run.Handles(sock, self._proc_fd, wake[0], self._memory_fd, self._pids_fd, self._memory_fd >= 0)
+            handles = Handles(
+                sock, self._proc_fd, wake[0], self._memory_fd, self._pids_fd, self._memory_fd >= 0, self._apart
             )
+            supervisor.serve(handles)
             code = 0
-        except (OSError, ValueError) as error:
-            with contextlib.suppress(OSError):  # nobody listens
-                frames.send(sock, {"fault": f"{type(error).__name__}: {error}"})
+        except Exception as error:  # whoever asked for this supervisor is told
+            supervisor.report_end(sock, error)
         os._exit(code)
 
     def _answer(self, number: int, request: Request) -> None:
@@ -219,7 +226,8 @@ class Init:
     def _wipe(self, _: Request) -> Answer:
         self._kill_all()
         for folder in WRITABLE.values():
-            files.empty(folder)
+            trees.empty(folder)
+            os.chmod(folder, 0o755)  # as in the beginning
         return {}
 
     def _reap_children(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _LENGTHS = struct.Struct(">II")
@@ -45,6 +45,19 @@ def receive(sock: socket.socket, max_payload: int = 2**32) -> tuple[Any, bytes] 
     if not isinstance(header, dict):
         raise ValueError("the header of a frame must be an object")
     return header, payload
+
+
+def split(data: bytes) -> Iterator[tuple[Any, bytes]]:
+    """Whole frames out of bytes that were written to something else than a socket; raises ValueError as above."""
+    start = 0
+    while start + _LENGTHS.size <= len(data):
+        header_length, payload_length = _LENGTHS.unpack_from(data, start)
+        middle = start + _LENGTHS.size + header_length
+        header = json.loads(data[start + _LENGTHS.size : middle])
+        if not isinstance(header, dict) or middle + payload_length > len(data):
+            raise ValueError("this is no whole frame")
+        start = middle + payload_length
+        yield header, data[middle:start]
 
 
 def _exactly(sock: socket.socket, length: int) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from agentrl_sandboxes.inside import files, kernel
+from agentrl_sandboxes.inside import files, kernel, trees
 from agentrl_sandboxes.inside.messages import WRITABLE
 
 _MAX_DEPTH = 40  # names of all layers have to fit into one page of mount options
@@ -46,7 +46,7 @@ class Workspace:
             kernel.mount("overlay", self.view, "overlay", _FLAGS, data)
             return
         if lowers:
-            self._copy(lowers[-1], self.upper)
+            self._copy(f"{lowers[-1]}/u", f"{self.upper}/u")
         else:
             self._make_folders(f"{self.upper}/u")
         kernel.mount(f"{self.upper}/u", self.view, None, kernel.BIND)
@@ -55,15 +55,30 @@ class Workspace:
         """Whether nothing was written since the last freeze, so that the stack below says it all."""
         return self._overlay and bool(self.lowers) and not os.listdir(f"{self.upper}/u")
 
+    def stackable(self) -> bool:
+        """Whether a freeze copies nothing; then no supervisor may be alive meanwhile."""
+        return self._overlay and len(self.lowers) < _MAX_DEPTH
+
     def freeze(self) -> list[str]:
-        """Make everything written so far a frozen stack, and go on in a new layer above it. No supervisor may be alive."""
-        if self._overlay and len(self.lowers) < _MAX_DEPTH:
+        """Make everything written so far a frozen stack, and go on in a new layer above it, where that is `stackable`.
+
+        Raises Refused where files have to be copied, and cannot be.
+        """
+        if self.stackable():
             stack = [*self.lowers, self.upper]
             self.mount(stack)
             return stack
+        return [self.copy()]
+
+    def copy(self) -> str:
+        """A frozen layer with everything that is there now, made beside whatever runs. Raises Refused as above."""
         frozen = self.new_layer(self._disk_bytes)
-        self._copy_tree(self.view, f"{frozen}/u")
-        return [frozen]
+        try:
+            self._copy(self.view, f"{frozen}/u")
+        except BaseException:
+            self.garbage.append(frozen)
+            raise
+        return frozen
 
     def new_layer(self, size_bytes: int) -> str:
         """An empty file system in memory that holds at most `size_bytes`, and one file per 4 KiB of them."""
@@ -81,6 +96,11 @@ class Workspace:
     def trees(self) -> list[tuple[int, str]]:
         """Detached mounts of all writable directories, for a supervisor to attach."""
         return [(kernel.clone_tree(f"{self.view}/{name}"), target) for name, target in WRITABLE.items()]
+
+    def places(self, root: str) -> files.Places:
+        """Where paths of the sandbox lead, seen from here; `root` is where its root directory is."""
+        writable = {target: f"{self.view}/{name}" for name, target in WRITABLE.items()}
+        return files.Places(writable["/workspace"], writable, root)
 
     def close(self) -> None:
         """The end of this view and of the top layer, which nobody else knows: both are left in `garbage`."""
@@ -100,14 +120,9 @@ class Workspace:
                 os.chown(f"{folder}/{name}", *self._ids)
 
     def _copy(self, source: str, target: str) -> None:
-        self._copy_tree(f"{source}/u", f"{target}/u")
-
-    def _copy_tree(self, source: str, target: str) -> None:
-        files.copy_tree(source, target)
-        if self._ids is not None:
-            for folder, folders, names in os.walk(target):
-                for name in [*folders, *names]:
-                    os.chown(os.path.join(folder, name), *self._ids, follow_symlinks=False)
+        with kernel.acting_as(self._ids):
+            for name in WRITABLE:
+                trees.copy_tree(f"{source}/{name}", f"{target}/{name}")
 
 
 def drop(mount_point: str) -> None:

@@ -44,6 +44,7 @@ class Manager:
         """What a grade says of this manager."""
         return {
             "overlay": self._shared.overlay,
+            "devices": self._shared.devices,
             "first_id": self._first_id,
             "ids": _IDS_PER_MANAGER,
             "cgroup": {name: parent.version for name, parent in self._parents.items()} if self._groups_work else {},
@@ -80,7 +81,8 @@ class Manager:
         options = ",redirect_dir=on" if self._own_ids else ",userxattr"
         overlay = bool(self._settings.overlay) and layers.overlay_works(options)
         filters = {name: seccomp.loadable(self._filter(name, overlay)) for name in _PROFILES}
-        return worker.Shared(self._settings.bwrap, folders, overlay, options, self._own_ids, filters)
+        devices = rootfs.make_devices("dev")
+        return worker.Shared(self._settings.bwrap, folders, devices, overlay, options, self._own_ids, filters)
 
     def _filter(self, profile: str, overlay: bool) -> bytes:
         return seccomp.compile_filter(profile, shared_inodes=not overlay)

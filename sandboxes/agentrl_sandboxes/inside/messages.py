@@ -50,7 +50,14 @@ class Task(TypedDict, total=False):
     paths: list[str]
     max_bytes: int
     max_files: int
-    copy: list[tuple[str, str]]  # from, to
+
+
+class FileAnswer(TypedDict, total=False):
+    """To a task of files, in several parts; the contents of `files` come with each."""
+
+    files: list[tuple[str, int]]  # path, size in bytes
+    refused: dict[str, str]  # path → why
+    end: bool  # whether this is the last part
 
 
 class Ending(TypedDict):
@@ -91,6 +98,7 @@ class Facts(TypedDict):
     """What a manager found out about this machine; the grade is made of it."""
 
     overlay: bool
+    devices: bool  # whether every sandbox has device files of its own
     first_id: int
     ids: int  # uids from there on
     cgroup: dict[str, str]  # controller → version
@@ -107,6 +115,7 @@ class ContainerFacts(TypedDict):
     path: str  # PATH of the image
     memory_events: bool  # whether a control group counts
     pids_events: bool
+    apart: bool  # whether a program can be kept from others
 
 
 class Request(TypedDict, total=False):
@@ -121,7 +130,6 @@ class Request(TypedDict, total=False):
     base: list[str]
     ttl_s: float
     env: dict[str, str]
-    show: str
     pid: int
     stack: list[str] | None
     drop: list[str]
@@ -143,5 +151,6 @@ class Answer(TypedDict, total=False):
     layer: str
     out_of_memory: bool  # whether the kernel ended something of this sandbox for want of memory
     expired: bool  # whether its time to live is over
+    refused: str  # why it could not be done, where a program is to blame
     crowded: bool  # whether there was no room for a supervisor
     signal: int  # that ended the supervisor

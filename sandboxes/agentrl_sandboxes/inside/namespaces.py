@@ -12,8 +12,10 @@ NAMESPACES = ("mnt", "net", "ipc", "uts", "cgroup", "user")
 INSIDE_ID = 1000
 
 
-def build_namespaces(bwrap: str, root: str, ids: tuple[int, int] | None) -> tuple[dict[str, int], int]:
+def build_namespaces(bwrap: str, root: str, devices: str, ids: tuple[int, int] | None) -> tuple[dict[str, int], int]:
     """Let bubblewrap make a sandbox around `root`: descriptors of its namespaces, and its process id.
+
+    `devices` is its /dev; for "" it sees the machine's own device files.
 
     The namespaces live on by their descriptors; bubblewrap itself has been told to end, and is to be waited for.
     Raises OSError with bubblewrap's own message when it fails.
@@ -24,7 +26,7 @@ def build_namespaces(bwrap: str, root: str, ids: tuple[int, int] | None) -> tupl
     errors_r, errors_w = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _exec_bwrap(bwrap, root, ids, info_w, (hold_r, ready_w, errors_w))
+        _exec_bwrap(_arguments(bwrap, root, devices, info_w), ids, info_w, (hold_r, ready_w, errors_w))
     for fd in (info_w, ready_w, hold_r, errors_w):
         os.close(fd)
     try:
@@ -55,21 +57,25 @@ def _open_namespaces(child: int) -> dict[str, int]:
     return opened
 
 
-def _exec_bwrap(bwrap: str, root: str, ids: tuple[int, int] | None, info: int, streams: tuple[int, int, int]) -> None:
-    arguments = [
+def _arguments(bwrap: str, root: str, devices: str, info: int) -> list[str]:
+    dev = ["--dev-bind", os.path.abspath(devices), "/dev"] if devices else ["--dev", "/dev", "--remount-ro", "/dev"]
+    return [
         bwrap, "--unshare-all", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID), "--hostname", "sandbox",
-        "--ro-bind", os.path.abspath(root), "/", "--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc",
+        "--ro-bind", os.path.abspath(root), "/", *dev, "--proc", "/proc",
         "--cap-drop", "ALL", "--new-session", "--die-with-parent", "--info-fd", str(info), "--", "cat",
     ]  # fmt: skip
+
+
+def _exec_bwrap(arguments: list[str], ids: tuple[int, int] | None, info: int, streams: tuple[int, int, int]) -> None:
     try:
         for target, fd in enumerate(streams):
             os.dup2(fd, target)
         os.set_inheritable(info, True)
         if ids is not None:
             kernel.become(*ids)  # first of all: bubblewrap's own --uid would still leave host root behind it
-        os.execve(bwrap, arguments, {"PATH": "/usr/bin:/bin"})
+        os.execve(arguments[0], arguments, {"PATH": "/usr/bin:/bin"})
     except OSError as error:
-        os.write(2, f"{bwrap}: {error}".encode())
+        os.write(2, f"{arguments[0]}: {error}".encode())
     os._exit(127)
 
 

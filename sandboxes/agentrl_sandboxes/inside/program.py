@@ -16,8 +16,9 @@ import types
 from collections.abc import Callable
 from typing import NoReturn
 
-from agentrl_sandboxes.inside import files, frames, kernel
-from agentrl_sandboxes.inside.messages import Job, Limits, Task
+from agentrl_sandboxes.inside import files, frames, kernel, trees, usage
+from agentrl_sandboxes.inside.handles import Handles
+from agentrl_sandboxes.inside.messages import FileAnswer, Job, Limits, Task
 
 FIRST_FREE = 5
 """Descriptors below this one are a program's: its streams and, in a session, COMMANDS and ANSWERS. A supervisor uses none."""
@@ -30,27 +31,27 @@ _NEVER_IGNORED = (_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, 32, 33)  # 
 _MOST_FILES = 1024
 
 
-def start(
-    sock: socket.socket, jobs: socket.socket, proc_fd: int, fds: tuple[int, ...], memory_cgroup: bool
-) -> NoReturn:
+def start(handles: Handles, jobs: socket.socket, fds: tuple[int, ...]) -> NoReturn:
     """Runs in the forked child and never returns. `fds`: standard input, output and error.
 
     It gets ready and waits. What to do is read here, from `sock`, so that the supervisor, which later programs are forked
-    from, never sees more of it than what it has to enforce; that is handed on through `jobs`.
+    from, never sees more of it than what it has to enforce; that is handed on through `jobs`. How often limits were hit
+    so far is read here too, because the program may hit one before the supervisor looks.
     """
     code = 126
     try:
-        _get_ready(proc_fd, fds)
-        first, second = frames.receive(sock), frames.receive(sock)
+        _get_ready(handles.proc_fd, fds)
+        first, second = frames.receive(handles.sock), frames.receive(handles.sock)
         if first is None or second is None:
             os._exit(code)
         job: Job = first[0]
         task: Task = second[0]
         session = job["kind"] in _SESSIONS
-        frames.send(jobs, job, json.dumps(task).encode() if session else b"")
+        hits = usage.raw_hits(handles.memory_fd, handles.pids_fd)
+        frames.send(jobs, job, json.dumps(task).encode() if session else hits)
         if session:
             os._exit(0)  # an interpreter of many calls is started by the supervisor itself
-        _confine(job, 3, memory_cgroup)
+        _confine(job, 3, handles)
         if task.get("env"):
             os.environ.update(task["env"])
         code = _KINDS[job["kind"]](task, second[1])
@@ -59,12 +60,12 @@ def start(
     os._exit(code)
 
 
-def start_session(job: Job, proc_fd: int, fds: tuple[int, ...], memory_cgroup: bool) -> NoReturn:
+def start_session(job: Job, handles: Handles, fds: tuple[int, ...]) -> NoReturn:
     """Likewise for an interpreter; `fds` has commands and answers too."""
     code = 126
     try:
-        _get_ready(proc_fd, fds)
-        _confine(job, FIRST_FREE, memory_cgroup)
+        _get_ready(handles.proc_fd, fds)
+        _confine(job, FIRST_FREE, handles)
         if job.get("env"):
             os.environ.update(job["env"])
         code = _SESSIONS[job["kind"]]()
@@ -94,10 +95,12 @@ def _get_ready(proc_fd: int, fds: tuple[int, ...]) -> None:
     os.write(score, b"1000")  # when memory runs out it is the program that goes, not its supervisor
 
 
-def _confine(job: Job, first_free: int, memory_cgroup: bool) -> None:
+def _confine(job: Job, first_free: int, handles: Handles) -> None:
     """The rest of what is to be given up; privileges and system calls the supervisor has lost already itself."""
     os.closerange(first_free, _MOST_FILES)
-    _set_limits(job["limits"], memory_cgroup)
+    _set_limits(job["limits"], handles.memory_cgroup)
+    if handles.apart and job["kind"] not in _OUR_OWN:
+        kernel.keep_to_oneself()
     os.chdir(job["cwd"])
 
 
@@ -163,42 +166,33 @@ def _shell_session() -> int:
         return _run_argv({"argv": ["sh", "-s"]}, b"")
 
 
-def _put_files(task: Task, payload: bytes) -> int:
-    os.write(1, json.dumps(files.put(task["files"], payload)).encode())
-    return 0
+def _serve_files(task: Task, payload: bytes) -> int:
+    def send(answer: FileAnswer, contents: bytes) -> None:
+        for data in (frames.pack(answer, len(contents)), contents):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(1, view) :]
 
-
-def _get_files(task: Task, _: bytes) -> int:
-    files.send(task["paths"], task["max_bytes"], task["max_files"], 1)
-    return 0
-
-
-def _copy_files(task: Task, _: bytes) -> int:
-    for source, target in task["copy"]:
-        os.mkdir(target)
-        files.copy_tree(source, target)
+    files.serve(files.Places("/workspace"), task, payload, send)
     return 0
 
 
 def _archive_files(task: Task, _: bytes) -> int:
-    files.archive(task["paths"], 1)
+    trees.archive(task["paths"], 1)
     return 0
 
 
 def _unpack_files(task: Task, _: bytes) -> int:
-    files.unpack(0)
+    trees.unpack(0)
     return 0
 
 
-_KINDS: dict[str, Callable[[Task, bytes], int]] = {
-    "argv": _run_argv,
-    "python": _run_python,
-    "put": _put_files,
-    "get": _get_files,
-    "copy": _copy_files,
+_OUR_OWN: dict[str, Callable[[Task, bytes], int]] = {
+    "files": _serve_files,
     "archive": _archive_files,
     "unpack": _unpack_files,
 }
+_KINDS: dict[str, Callable[[Task, bytes], int]] = {"argv": _run_argv, "python": _run_python, **_OUR_OWN}
 _SESSIONS: dict[str, Callable[[], int]] = {"session.python": _python_session, "session.shell": _shell_session}
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 
-from agentrl_sandboxes.inside import files, kernel
+from agentrl_sandboxes.inside import kernel, trees
 
 _LINKS_OR_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _MOUNT_POINTS = ("proc", "dev", "tmp", "workspace", "home/agent", "mnt")
 _EMPTY_FOLDERS = ("run", "var/lib", "var/log", "opt", "srv", "root")
 _ETC_FILES = ("ld.so.cache", "localtime", "mime.types", "protocols", "services", "os-release", "debian_version")
 _ETC_FOLDERS = ("alternatives", "ld.so.conf.d", "python3", "java")  # and whatever begins so
+_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+TERMINALS = "ptmxmode=0666,mode=0620,max=16"
+"""Options of a file system of terminals: few, because all sandboxes together have what the kernel has."""
+
 ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/home/agent:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
@@ -35,6 +41,29 @@ def make_skeleton(folder: str, python: str, folders: list[str]) -> None:
         os.symlink(python, f"{folder}/opt/agentrl/bin/{name}")
 
 
+def make_devices(folder: str) -> bool:
+    """Put a /dev together there, whose files no other sandbox sees; whether that can be done here.
+
+    The machine's own device files would be a channel: locks and watches on them reach everybody.
+    """
+    os.makedirs(folder)
+    flags = kernel.NOSUID | kernel.NOEXEC
+    kernel.mount("tmpfs", folder, "tmpfs", flags, "size=64k,nr_inodes=64,mode=755")
+    try:
+        for name, (major, minor) in _DEVICES.items():
+            os.mknod(f"{folder}/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            os.chmod(f"{folder}/{name}", 0o666)
+        os.close(os.open(f"{folder}/null", os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError:
+        return False
+    for name, target in _DEVICE_LINKS.items():
+        os.symlink(target, f"{folder}/{name}")
+    for name in ("pts", "shm"):
+        os.mkdir(f"{folder}/{name}")
+    kernel.mount("none", folder, None, kernel.REMOUNT | kernel.RDONLY | flags)
+    return True
+
+
 def make_mount_points(folder: str) -> None:
     """What is laid over a root directory of one's own: only the directories that something is mounted on."""
     for name in _MOUNT_POINTS:
@@ -50,10 +79,9 @@ def _make_etc(folder: str) -> None:
     for name in sorted(os.listdir("/etc")):
         source = f"/etc/{name}"
         if name in _ETC_FILES and os.path.isfile(source):
-            files.copy_file(source, f"{folder}/etc/{name}")
+            trees.copy_file(source, f"{folder}/etc/{name}")
         elif name.startswith(_ETC_FOLDERS) and os.path.isdir(source):
-            os.mkdir(f"{folder}/etc/{name}")
-            files.copy_tree(source, f"{folder}/etc/{name}")
+            trees.copy_tree(source, f"{folder}/etc/{name}")
 
 
 def system_folders(python_folders: list[str]) -> list[str]:

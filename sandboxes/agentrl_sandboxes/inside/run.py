@@ -8,25 +8,14 @@ import select
 import signal
 import socket
 import time
-from typing import NamedTuple
 
 from agentrl_sandboxes.inside import ending, frames, program, usage
+from agentrl_sandboxes.inside.handles import Handles
 from agentrl_sandboxes.inside.messages import Ending, Job, Limits
 from agentrl_sandboxes.inside.streams import Input, Outputs
 
 _TICK_S = 0.1
 _PASSES = 40  # over the processes that are left, where no single call kills them all
-
-
-class Handles(NamedTuple):
-    """The descriptors of a supervisor, which all its runs share."""
-
-    sock: socket.socket  # to whoever asks for runs
-    proc_fd: int  # a writable view of /proc
-    wake: int  # readable when a child has ended
-    memory_fd: int  # counter of a control group, or -1
-    pids_fd: int  # likewise
-    memory_cgroup: bool  # whether a control group limits memory
 
 
 class Run:
@@ -43,7 +32,7 @@ class Run:
         self.escaped = False  # whether something may be left that only the first process of this pid namespace can end
 
     def await_job(self) -> tuple[Job, bytes]:
-        """The job that the child has read, and what it hands on of it (nothing but the code of a session's call)."""
+        """The job that the child has read, and the code of a session's call, or else how often limits were hit so far."""
         assert self._jobs is not None
         poller = select.poll()
         poller.register(self._jobs, select.POLLIN)
@@ -58,20 +47,23 @@ class Run:
                 self._jobs.close()
                 return frame
 
-    def attend(self, job: Job) -> Ending:
-        """Wait for the end of the program, at most as long as the limits say; how that was."""
+    def attend(self, job: Job, before: usage.LimitHits) -> Ending:
+        """Wait for the end of the program, at most as long as the limits say; how that was.
+
+        `before`: how often limits had been hit when the program could not run yet.
+        """
         limits = job["limits"]
         self.outputs.start(limits["head"], limits["tail"], bool(job.get("stream")))
         self.input.start(int(job.get("stdin", 0)))
         self.peak_kib = 0
-        before, began, cpu_before = self._limit_hits(), time.monotonic(), self.cpu_s()
+        began, cpu_before = time.monotonic(), self.cpu_s()
         reason = self._wait(limits, began, cpu_before)
         if reason == "exited" and self.handles.pids_fd < 0 and len(usage.processes()) >= limits["pids"] - 1:
             reason = "too_many_processes"  # nobody counts refused forks here; those that were allowed are still alive
         killed = self._finish(reason)
         self.outputs.drain()
         evidence = ending.Evidence(
-            reason, self.status, self.answered(), before, self._limit_hits(), killed, self.peak_kib,
+            reason, self.status, self.answered(), before, self.limit_hits(), killed, self.peak_kib,
             time.monotonic() - began, self.cpu_s() - cpu_before, self._near_limit(limits),
         )  # fmt: skip
         return ending.describe(evidence, self.outputs.kept())
@@ -200,7 +192,8 @@ class Run:
         time.sleep(min(0.0002 * 2**passed, 0.01))
         return True
 
-    def _limit_hits(self) -> usage.LimitHits:
+    def limit_hits(self) -> usage.LimitHits:
+        """How often limits were hit so far."""
         return usage.limit_hits(self.handles.memory_fd, self.handles.pids_fd)
 
     def _note(self, pid: int, status: int, peak_kib: int) -> None:
@@ -217,7 +210,7 @@ def fork_ahead(handles: Handles) -> Run:
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        program.start(handles.sock, theirs, handles.proc_fd, (in_r, out_w, err_w), handles.memory_cgroup)
+        program.start(handles, theirs, (in_r, out_w, err_w))
     for fd in (in_r, out_w, err_w):
         os.close(fd)
     theirs.close()

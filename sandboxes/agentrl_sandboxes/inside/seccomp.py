@@ -26,7 +26,8 @@ _PRCTL = (1, 2, 3, 4, 15, 16, 21, 23, 29, 30, 36, 37, 38, 39, 41, 42, 0x53564D41
 
 # Filters cannot look behind pointers, and a missing call makes the C library use an older one that can be filtered.
 PRETEND_MISSING = {"clone3": (435, 435), "memfd_create": (319, 279), "io_uring_setup": (425, 425)}
-_ASKING_FOR_LOCKS = (5, 36, 1024, 1025, 1026)  # F_GETLK, F_OFD_GETLK, F_SETLEASE, F_GETLEASE, F_NOTIFY
+# F_GETLK, F_SETLK, F_SETLKW, the same three of open files, F_SETLEASE, F_GETLEASE, F_NOTIFY
+_LOCKS = (5, 6, 7, 36, 37, 38, 1024, 1025, 1026)
 _SHARED_INODES = ("flock", "inotify_init", "inotify_init1", "inotify_add_watch")
 
 # name:number on x86_64:number on aarch64 ("-" where it has none). From the kernel's unistd.h.
@@ -68,8 +69,8 @@ inotify_init1:294:26 preadv:295:69 pwritev:296:70 rt_tgsigqueueinfo:297:240 recv
 syncfs:306:267 sendmmsg:307:269 getcpu:309:168 renameat2:316:276 getrandom:318:278 execveat:322:281
 membarrier:324:283 mlock2:325:284 copy_file_range:326:285 preadv2:327:286 pwritev2:328:287 statx:332:291
 rseq:334:293 pidfd_send_signal:424:424 pidfd_open:434:434 close_range:436:436 openat2:437:437 faccessat2:439:439
-epoll_pwait2:441:441 futex_waitv:449:449 fchmodat2:452:452
-""".split()  # noqa: SIM905 a list of 241 lines says no more
+epoll_pwait2:441:441 landlock_create_ruleset:444:444 landlock_restrict_self:446:446 futex_waitv:449:449 fchmodat2:452:452
+""".split()  # noqa: SIM905 a list of 243 lines says no more
 
 
 def architecture() -> str:
@@ -81,23 +82,24 @@ def architecture() -> str:
 
 
 def compile_filter(profile: str = "default", shared_inodes: bool = False, machine: str = "") -> bytes:
-    """The BPF program. `profile` "strict" leaves out sockets (pairs stay).
+    """The BPF program. `profile` "strict" leaves out sockets (pairs stay), locks and watches.
 
     `shared_inodes`: files of the system are the very inodes other sandboxes see, so calls that would let two
     sandboxes talk through them (locks, watches) are left out.
     """
+    no_locks = shared_inodes or profile == "strict"
     column, audit_arch = _ARCHITECTURES[machine or architecture()]
     numbers = {name: values[column] for name, *values in (entry.split(":") for entry in _ALLOWED)}
     allowed = {name: int(number) for name, number in numbers.items() if number != "-"}
-    if shared_inodes:
+    if no_locks:
         for name in _SHARED_INODES:
             allowed.pop(name, None)
     code = [_load(4), _jump(0x15, audit_arch, 1, 0), _return(_KILL), _load(0)]
     if column == 0:
         code += [_jump(0x35, _X32, 0, 1), _return(_ERRNO | _EPERM)]
     rules = _argument_rules(profile)
-    if shared_inodes:
-        rules["fcntl"] = _none_of(1, _ASKING_FOR_LOCKS)
+    if no_locks:
+        rules["fcntl"] = _none_of(1, _LOCKS)
     for name, rule in rules.items():
         body = [*rule, _return(_ALLOW)]
         code += [_jump(0x15, allowed.pop(name), 0, len(body)), *body]

@@ -9,11 +9,20 @@ import signal
 import time
 
 from agentrl_sandboxes.inside import program, usage
+from agentrl_sandboxes.inside.handles import Handles
 from agentrl_sandboxes.inside.messages import Job
-from agentrl_sandboxes.inside.run import Handles, Run, kill
+from agentrl_sandboxes.inside.run import Run, kill
 from agentrl_sandboxes.inside.streams import Outputs
 
 _INTERRUPT_GRACE_S = 0.5
+
+
+def text_bytes(text: str) -> bytes:
+    """As bytes, whatever surrogates are in it: a model may write any."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 class Session(Run):
@@ -32,12 +41,11 @@ class Session(Run):
         while select.select([self._answers], [], [], 0)[0]:
             if not os.read(self._answers, 4096):
                 break  # nobody holds the other end any more
-        source = code.encode("utf-8", "surrogateescape")
+        source = text_bytes(code)
         if self._kind == "session.shell":
             ending = b" </dev/null %d>&-\nprintf '%%d\\n' $? >&%d\n" % (program.ANSWERS, program.ANSWERS)
-            self._pending = memoryview(
-                b"eval " + shlex.quote(os.fsdecode(source)).encode("utf-8", "surrogateescape") + ending
-            )
+            quoted = shlex.quote(source.decode("utf-8", "surrogateescape"))
+            self._pending = memoryview(b"eval " + quoted.encode("utf-8", "surrogateescape") + ending)
         else:
             self._pending = memoryview(b"%d\n" % len(source) + source)
 
@@ -116,7 +124,7 @@ def begin(handles: Handles, job: Job) -> Session:
     pid = os.fork()
     if pid == 0:
         fds = (silent, out_w, err_w, commands_r, answers_w)
-        program.start_session(job, handles.proc_fd, fds, handles.memory_cgroup)
+        program.start_session(job, handles, fds)
     for fd in (silent, out_w, err_w, commands_r, answers_w):
         os.close(fd)
     return Session(handles, job["kind"], pid, Outputs(out_r, err_r, handles.sock), commands_w, answers_r)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import json
 import os
@@ -11,10 +12,11 @@ import signal
 import socket
 from typing import NamedTuple, NoReturn
 
-from agentrl_sandboxes.inside import frames, kernel, run, sessions
-from agentrl_sandboxes.inside.messages import Ending, Job
+from agentrl_sandboxes.inside import frames, kernel, rootfs, run, sessions, usage
+from agentrl_sandboxes.inside.handles import Handles
+from agentrl_sandboxes.inside.messages import Answer, Ending, Job
 from agentrl_sandboxes.inside.program import FIRST_FREE
-from agentrl_sandboxes.inside.run import Handles, Run
+from agentrl_sandboxes.inside.run import Run
 from agentrl_sandboxes.inside.sessions import Session
 
 
@@ -29,6 +31,12 @@ class Confinement(NamedTuple):
     pids_fd: int
     memory_cgroup: bool
     environment: dict[str, str]  # of every program here
+    devices: bool  # whether /dev is the sandbox's own
+
+
+_NO_ROOM = (errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS)
+SCORE = b"500"
+"""Of a supervisor: when memory runs out a program goes first, then supervisors, and only then whoever starts them."""
 
 
 def start(sock: socket.socket, confinement: Confinement) -> NoReturn:
@@ -42,9 +50,19 @@ def start(sock: socket.socket, confinement: Confinement) -> NoReturn:
         frames.send(sock, {"ready": True})
         serve(Handles(sock, proc_fd, wake[0], confinement.memory_fd, confinement.pids_fd, confinement.memory_cgroup))
         code = 0
-    except (OSError, ValueError) as error:
-        _report_fault(sock, error)
+    except Exception as error:  # whoever asked for this supervisor is told
+        report_end(sock, error)
     os._exit(code)
+
+
+def report_end(sock: socket.socket, error: Exception) -> None:
+    """Say why this supervisor cannot go on: want of room is the programs' own doing, anything else is a fault of ours."""
+    answer: Answer = {"fault": f"{type(error).__name__}: {error}"}
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _NO_ROOM):
+        crowded = isinstance(error, OSError) and error.errno == errno.EAGAIN
+        answer = {"crowded": True} if crowded else {"out_of_memory": True}
+    with contextlib.suppress(OSError):  # nobody listens
+        frames.send(sock, answer)
 
 
 def _enter(confinement: Confinement) -> int:
@@ -55,11 +73,17 @@ def _enter(confinement: Confinement) -> int:
     for name in ("mnt", "net", "ipc", "uts", "cgroup"):
         kernel.setns(confinement.namespaces[name])
     kernel.unshare(kernel.NEWNS)  # what is mounted from here on is seen by this supervisor's programs only
+    with contextlib.suppress(OSError):  # kernels before 5.6; a file of the namespace is one that sandboxes would share
+        kernel.unshare(kernel.NEWTIME)
     kernel.make_private()
+    if confinement.devices:
+        kernel.mount("devpts", "/dev/pts", "devpts", kernel.NOSUID | kernel.NOEXEC, rootfs.TERMINALS)
     for fd, target in confinement.trees:
         kernel.attach_tree(fd, target)
     kernel.mount("proc", "/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     proc_fd = kernel.clone_tree("/proc")  # stays writable: programs are to be the first that the kernel kills
+    with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+        score.write(SCORE)
     flags = kernel.NOSUID | kernel.NODEV | kernel.NOEXEC | kernel.RDONLY
     kernel.mount("none", "/proc", None, kernel.REMOUNT | kernel.BIND | flags)
     if confinement.ids is not None:
@@ -98,12 +122,12 @@ def serve(handles: Handles) -> None:
     gc.freeze()
     while True:
         running = run.fork_ahead(handles)
-        job, code = running.await_job()
+        job, rest = running.await_job()
         if job["kind"].startswith("session"):
             running.close()
-            _serve_session(handles, job, json.loads(code)["code"])
+            _serve_session(handles, job, json.loads(rest)["code"])
             return
-        report = running.attend(job)
+        report = running.attend(job, usage.parse_hits(rest))
         # A program may not want all of its input; then the rest is still on the socket, and no next job can be read.
         last = bool(running.input.unsent) or running.escaped
         _report(handles, report, running, last=last)
@@ -121,8 +145,9 @@ def _serve_session(handles: Handles, job: Job, code: str) -> None:
             session.close()
         if session is None or fresh:
             session = sessions.begin(handles, job)
+        before = session.limit_hits()
         session.call(code)
-        _report(handles, session.attend(job), session, fresh=fresh)
+        _report(handles, session.attend(job, before), session, fresh=fresh)
         frame, call = frames.receive(handles.sock), frames.receive(handles.sock)
         if frame is None or call is None:
             return
@@ -132,8 +157,3 @@ def _serve_session(handles: Handles, job: Job, code: str) -> None:
 def _report(handles: Handles, report: Ending, running: Run, *, last: bool = False, fresh: bool = False) -> None:
     parts = (part for stream in running.outputs.kept() for part in stream[:2])
     frames.send(handles.sock, {**report, "last": last, "fresh": fresh}, *parts)
-
-
-def _report_fault(sock: socket.socket, error: Exception) -> None:
-    with contextlib.suppress(OSError):  # nobody listens
-        frames.send(sock, {"fault": f"{type(error).__name__}: {error}"})

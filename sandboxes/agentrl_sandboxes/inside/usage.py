@@ -102,11 +102,21 @@ def _below(ancestor: int, stats: dict[int, list[bytes]]) -> set[int]:
 
 def limit_hits(memory_fd: int, pids_fd: int) -> LimitHits:
     """Read the event files that the worker opened; -1 stands for a file that is not there."""
-    return LimitHits(_counter(memory_fd, rb"oom_kill (\d+)"), _counter(pids_fd, rb"max (\d+)"))
+    return parse_hits(raw_hits(memory_fd, pids_fd))
 
 
-def _counter(fd: int, pattern: bytes) -> int:
-    if fd < 0:
-        return -1
-    match: re.Match[bytes] | None = re.search(pattern, os.pread(fd, 4096, 0))
+def raw_hits(memory_fd: int, pids_fd: int) -> bytes:
+    """What the files say, for a process that has to do as little as it can."""
+    memory = os.pread(memory_fd, 4096, 0) if memory_fd >= 0 else b""
+    return memory + b"\0" + (os.pread(pids_fd, 4096, 0) if pids_fd >= 0 else b"")
+
+
+def parse_hits(raw: bytes) -> LimitHits:
+    """What that means."""
+    memory, _, pids = raw.partition(b"\0")
+    return LimitHits(_counter(memory, rb"oom_kill (\d+)"), _counter(pids, rb"max (\d+)"))
+
+
+def _counter(text: bytes, pattern: bytes) -> int:
+    match: re.Match[bytes] | None = re.search(pattern, text)
     return int(match[1]) if match else -1

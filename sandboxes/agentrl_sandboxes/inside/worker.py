@@ -1,4 +1,7 @@
-"""A worker holds one sandbox at a time: its namespaces, its files, its supervisors. It runs no program itself."""
+"""A worker holds one sandbox at a time: its namespaces, its files, its supervisors.
+
+It runs no program, and is not in the control group of those that it holds: what they do to memory is not done to it.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,21 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, NoReturn
 
-from agentrl_sandboxes.inside import kernel, layers, rootfs, supervisor, usage
+from agentrl_sandboxes.inside import files, frames, kernel, layers, rootfs, usage
 from agentrl_sandboxes.inside.cgroups import Group
+from agentrl_sandboxes.inside.folders import Refused
 from agentrl_sandboxes.inside.messages import Answer, Limits, Request
 from agentrl_sandboxes.inside.namespaces import build_namespaces
+from agentrl_sandboxes.inside.starter import Child, Order, Starter, StarterGone
 
 _Reply = tuple[Answer, list[int]]  # with descriptors that go along
 _MAX_MESSAGE = 2**17
-_SUPERVISOR_BYTES = 24 * 2**20  # what this process and supervisors may use on top of the program's limit
+_SUPERVISOR_BYTES = 24 * 2**20  # what the starter and supervisors may use on top of the program's limit
+_TRIES = 2  # at a supervisor, each with a new starter
+_PATIENCE_S = 60.0  # with whoever reads or writes files
 
 
 class Shared(NamedTuple):
@@ -28,6 +36,7 @@ class Shared(NamedTuple):
 
     bwrap: str
     folders: list[str]
+    devices: bool  # whether device files can be made
     overlay: bool
     overlay_options: str
     own_ids: bool  # whether sandboxes get uids of their own (the manager is root)
@@ -39,15 +48,17 @@ class _Sandbox(NamedTuple):
 
     namespaces: dict[str, int]
     workspace: layers.Workspace
+    root: str
     ids: tuple[int, int] | None
-    filter: ctypes.Structure
+    profile: str
     limits: Limits
     disk_bytes: int
     base: list[str]  # frozen layers that it began with
     ends_at: float
     hits_before: usage.LimitHits  # when it was opened
     environment: dict[str, str]
-    supervisors: set[int]
+    supervisors: dict[int, Child]
+    crowded: dict[int, Answer]  # by a number in the place of a process id: why there is no supervisor
 
 
 class _Prepared(NamedTuple):
@@ -70,27 +81,34 @@ class Worker:
         self._next_id: int | None = None  # the id that the next sandbox will probably have
         self._prepared: _Prepared | None = None
         self._builders: list[int] = []  # bubblewrap processes that are about to end
-        self._own_pid_ns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self._memory_fd = group.open_events("memory") if group else -1
-        self._pids_fd = group.open_events("pids") if group else -1
+        self._streams: list[socket.socket] = []  # that came with a request
+        self._devices = f"{name}/dev" if shared.devices and rootfs.make_devices(f"{name}/dev") else ""
+        self._starter: Starter | None = None
+        self._events = (-1, -1)
+        self._count_hits()
 
     def work(self) -> None:
         """Serve until the other side is gone, then leave nothing behind."""
         operations: dict[str, Callable[[Request], _Reply]] = {
             "open": self._open, "supervisor": self._supervisor, "end_supervisor": self._end_supervisor,
             "identity": self._identity, "freeze": self._freeze, "copy_layer": self._copy_layer,
-            "remount": self._remount, "drop": self._drop, "close": self._close,
+            "remount": self._remount, "drop": self._drop, "close": self._close, "files": self._files,
         }  # fmt: skip
         while True:
             self._wait()
-            message = self._sock.recv(_MAX_MESSAGE)
+            message, received, _, _ = socket.recv_fds(self._sock, _MAX_MESSAGE, 1)
             if not message:
                 break
             request = json.loads(message)
+            self._streams = [socket.socket(fileno=fd) for fd in received]
             try:
                 answer, fds = operations[request["do"]](request)
+            except Refused as reason:
+                answer, fds = {"refused": str(reason)}, []
             except OSError as error:
                 answer, fds = {"fault": f"{request['do']}: {error}"}, []
+            for stream in self._streams:
+                stream.close()
             socket.send_fds(self._sock, [json.dumps(answer).encode()], fds)
             for fd in fds:
                 os.close(fd)
@@ -113,6 +131,7 @@ class Worker:
         ids = (request["id"], request["id"]) if self._shared.own_ids else None
         limits = request["limits"]
         if self._group is not None:
+            self._leave_what_was_kept()
             self._group.limit_memory(limits["memory_bytes"] + _SUPERVISOR_BYTES)
         workspace = layers.Workspace(
             f"{self._name}.{self._opened_count}",
@@ -129,11 +148,29 @@ class Worker:
             self._garbage += workspace.garbage
             raise
         self._sandbox = _Sandbox(
-            namespaces, workspace, ids, self._shared.filters[request["profile"]], limits, request["disk_bytes"],
-            request["base"], time.monotonic() + request["ttl_s"], usage.limit_hits(self._memory_fd, self._pids_fd),
-            request["env"], set(),
+            namespaces, workspace, self._root(request["root"]), ids, request["profile"], limits, request["disk_bytes"],
+            request["base"], time.monotonic() + request["ttl_s"], usage.limit_hits(*self._events), request["env"], {}, {},
         )  # fmt: skip
         return self._supervisor({})
+
+    def _leave_what_was_kept(self) -> None:
+        """Snapshots of an earlier sandbox may live on. They count as memory of this group: then the next one gets another."""
+        kept = [name for name in os.listdir("layers") if name.startswith(f"{self._name}.")]
+        if not kept or self._group is None:
+            return
+        if self._starter is not None:
+            self._starter.close()
+            self._starter = None
+        self._group.remove()
+        self._group = self._group.successor()
+        self._count_hits()
+
+    def _count_hits(self) -> None:
+        for fd in self._events:
+            if fd >= 0:
+                os.close(fd)
+        group = self._group
+        self._events = (group.open_events("memory"), group.open_events("pids")) if group else (-1, -1)
 
     def _namespaces(self, root: str, ids: tuple[int, int] | None) -> dict[str, int]:
         """New ones, never used before: those that were made ahead if they fit, else made now."""
@@ -145,7 +182,7 @@ class Worker:
         return self._build(root, ids)
 
     def _build(self, root: str, ids: tuple[int, int] | None) -> dict[str, int]:
-        namespaces, builder = build_namespaces(self._shared.bwrap, self._root(root), ids)
+        namespaces, builder = build_namespaces(self._shared.bwrap, self._root(root), self._devices, ids)
         self._builders.append(builder)
         return namespaces
 
@@ -158,12 +195,17 @@ class Worker:
             self._roots[root] = target
         return self._roots[root]
 
-    def _supervisor(self, request: Request) -> _Reply:
-        extra = [(kernel.clone_tree(f"{request['show']}/u"), "/mnt")] if request.get("show") else []
+    def _supervisor(self, _: Request) -> _Reply:
+        sandbox = self._current()
         ours, theirs = socket.socketpair()
-        pid = self._fork_supervisor(theirs, [*self._current().workspace.trees(), *extra])
-        self._current().supervisors.add(pid)
+        pid = self._fork_supervisor(theirs)
         theirs.close()
+        child = Child.of(pid) if pid > 0 else None
+        if child is not None:
+            sandbox.supervisors[pid] = child
+        elif pid <= 0:  # whoever uses it finds nobody there, and asks why
+            pid = -1 - len(sandbox.crowded)
+            sandbox.crowded[pid] = {"crowded": True}
         return {"pid": pid}, [ours.detach()]
 
     def _identity(self, request: Request) -> _Reply:
@@ -172,46 +214,68 @@ class Worker:
             status = dict(line.split(":", 1) for line in file if ":" in line)
         return {"uid": int(status["Uid"].split()[0]), "groups": status["Groups"].split()}, []
 
-    def _fork_supervisor(self, sock: socket.socket, trees: list[tuple[int, str]]) -> int:
+    def _fork_supervisor(self, sock: socket.socket) -> int:
+        """Its process id; none where programs have taken what it needs."""
         sandbox = self._current()
         if self._group is not None:
             ours = 2 * len(sandbox.supervisors) + 2  # each supervisor, and the program it has forked ahead
             self._group.limit_pids(sandbox.limits["pids"] + ours)
-        confinement = supervisor.Confinement(
-            sandbox.namespaces, trees, sandbox.ids, sandbox.filter, self._memory_fd, self._pids_fd,
-            self._memory_fd >= 0, sandbox.environment,
+        trees = sandbox.workspace.trees()
+        order = Order(
+            sandbox.ids, sandbox.profile, sandbox.environment, bool(self._devices), list(sandbox.namespaces),
+            [target for _, target in trees],
         )  # fmt: skip
-        kernel.unshare(kernel.NEWPID)  # the next child is the first process of a pid namespace; this one stays
+        fds = [sock.fileno(), *sandbox.namespaces.values(), *(fd for fd, _ in trees)]
         try:
-            pid = os.fork()
-            if pid == 0:
-                supervisor.start(sock, confinement)
+            for _ in range(_TRIES):
+                if self._starter is None:
+                    self._starter = Starter(self._group, self._shared.filters, self._events)
+                try:
+                    return self._starter.fork(order, fds)
+                except StarterGone:
+                    self._starter.close()
+                    self._starter = None
         finally:
-            kernel.setns(self._own_pid_ns, kernel.NEWPID)  # or the one after it would be in there, too
             for fd, _ in trees:
                 os.close(fd)
-        return pid
+        return 0
 
     def _end_supervisor(self, request: Request) -> _Reply:
         """End one supervisor; says whether the kernel had to end something here for want of memory."""
-        if self._sandbox is not None and request["pid"] in self._sandbox.supervisors:
-            _end(request["pid"])
-            self._sandbox.supervisors.remove(request["pid"])
-        hits = usage.limit_hits(self._memory_fd, self._pids_fd)
-        out_of_memory = self._sandbox is not None and hits.out_of_memory > self._sandbox.hits_before.out_of_memory
-        return {"out_of_memory": out_of_memory, "expired": self._expired}, []
+        sandbox = self._sandbox
+        if sandbox is None:
+            return {"out_of_memory": False, "expired": self._expired}, []
+        if request["pid"] in sandbox.supervisors:
+            sandbox.supervisors.pop(request["pid"]).end()
+        crowded = sandbox.crowded.pop(request["pid"], {})
+        out_of_memory = usage.limit_hits(*self._events).out_of_memory > sandbox.hits_before.out_of_memory
+        return {"out_of_memory": out_of_memory, "expired": False, **crowded}, []
 
     def _freeze(self, _: Request) -> _Reply:
         sandbox = self._current()
         if sandbox.workspace.unchanged():
             return {"stack": sandbox.workspace.lowers, "lowers": sandbox.workspace.lowers, "ended": False}, []
-        self._end_supervisors()
+        ended = sandbox.workspace.stackable()
+        if ended:
+            self._end_supervisors()
         stack = sandbox.workspace.freeze()
-        return {"stack": stack, "ended": True, "lowers": sandbox.workspace.lowers}, []
+        return {"stack": stack, "ended": ended, "lowers": sandbox.workspace.lowers}, []
 
     def _copy_layer(self, _: Request) -> _Reply:
-        sandbox = self._current()
-        return {"layer": sandbox.workspace.new_layer(sandbox.disk_bytes)}, []
+        return {"layer": self._current().workspace.copy()}, []
+
+    def _files(self, _: Request) -> _Reply:
+        """Put or get files, as a task on the stream that came along says, in the program's name but out of its reach."""
+        sandbox, stream = self._current(), self._streams[0]
+        stream.settimeout(_PATIENCE_S)
+        try:
+            task = frames.receive(stream)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if task is not None:
+            with contextlib.suppress(ConnectionError), kernel.acting_as(sandbox.ids):  # who asked may be gone
+                files.serve(sandbox.workspace.places(sandbox.root), *task, partial(frames.send, stream))
+        return {}, []
 
     def _remount(self, request: Request) -> _Reply:
         sandbox = self._current()
@@ -260,8 +324,8 @@ class Worker:
         return {}, []
 
     def _end_supervisors(self) -> None:
-        for pid in self._current().supervisors:
-            _end(pid)
+        for child in self._current().supervisors.values():
+            child.end()
         self._current().supervisors.clear()
 
     def _current(self) -> _Sandbox:
@@ -277,8 +341,8 @@ def start(sock: socket.socket, name: str, shared: Shared, group: Group | None) -
     try:
         kernel.die_with_parent(signal.SIGKILL)
         os.makedirs(name)
-        if group is not None:
-            group.attach(0)
+        if shared.own_ids:
+            os.setgroups([])  # files are used in the name of programs, and their groups are none
         Worker(sock, name, shared, group).work()
         code = 0
     finally:
@@ -288,11 +352,3 @@ def start(sock: socket.socket, name: str, shared: Shared, group: Group | None) -
 def _close_all(fds: dict[str, int]) -> None:
     for fd in fds.values():
         os.close(fd)
-
-
-def _end(pid: int) -> None:
-    """Kill a supervisor; the kernel then kills all that lives in its pid namespace before it can be reaped."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):  # reaped before
-        os.waitpid(pid, 0)

@@ -21,8 +21,10 @@ from agentrl import (
     SandboxSnapshot,
     SandboxSpec,
 )
+from agentrl_sandboxes.inside.sessions import text_bytes
 from agentrl_sandboxes.pool.connection import Connection
 from agentrl_sandboxes.pool.messages import PoolAnswer, PoolRequest, command_data, index_of, split_files
+from agentrl_sandboxes.supervised.taken import checked
 
 _GRACE_S = 120.0  # an answer that is this late, on top of the program's own time, is lost
 _CLOSE_S = 30.0
@@ -74,7 +76,8 @@ class PoolSandbox(Sandbox):
 
     def get_tree(self, *paths: str, max_mib: float = 64.0, max_files: int = 10_000) -> FileTree:
         answer, payload = self.ask({"do": "get", "paths": list(paths), "max_mib": max_mib, "max_files": max_files})
-        return FileTree(split_files(answer["files"], payload), answer["refused"])
+        tree = FileTree(split_files(answer["files"], payload), answer["refused"])
+        return checked(tree, paths, int(max_mib * 2**20), max_files)
 
     def snapshot(self) -> SandboxSnapshot:
         return PoolSnapshot(self.connection, self.ask({"do": "snapshot"})[0]["snapshot"])
@@ -125,7 +128,7 @@ class _PoolSession(SandboxSession):
 
     def run(self, code: str, *, timeout_s: float | None = None) -> ExecResult:
         request: PoolRequest = {"do": "call", "session": self._number, "timeout_s": timeout_s}
-        payload = code.encode("utf-8", "surrogateescape")
+        payload = text_bytes(code)
         answer, _ = self._sandbox.ask(request, payload, timeout_s=self._sandbox.patience_s(timeout_s))
         return ExecResult.from_data(answer["result"])
 

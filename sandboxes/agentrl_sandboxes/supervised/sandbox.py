@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import threading
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
@@ -17,14 +16,16 @@ from agentrl import (
     ExecResult,
     FileTree,
     Output,
+    OutputStream,
     Sandbox,
     SandboxFault,
     SandboxSession,
     SandboxSpec,
 )
-from agentrl_sandboxes.inside.messages import Answer, FileEntry, FinalEnding, Job, Task
+from agentrl_sandboxes.inside.messages import Answer, FileAnswer, FileEntry, FinalEnding, Job, Task
 from agentrl_sandboxes.supervised.jobs import enforced, read_result
-from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone
+from agentrl_sandboxes.supervised.supervisor import Supervisor, SupervisorGone, TooLong
+from agentrl_sandboxes.supervised.taken import read_tree
 
 _LARGEST_GET_BYTES = 2**30
 
@@ -50,6 +51,10 @@ class SupervisedSandbox(Sandbox):
     def _end_supervisor(self, supervisor: Supervisor) -> Answer:
         """End one with all that runs there, and say why it was gone, if it was: see `why_gone`."""
 
+    @abstractmethod
+    def _files(self, task: Task, payload: bytes = b"") -> list[tuple[FileAnswer, bytes]]:
+        """Have a task of files done: its answers, with contents. Raises DataError where a program is in the way."""
+
     def run(self, command: Command, *, on_output: Output | None = None) -> ExecResult:
         job: Job = {"limits": enforced(self.spec.limits, command.timeout_s), "cwd": absolute(command.cwd)}
         job["stream"] = on_output is not None
@@ -71,24 +76,23 @@ class SupervisedSandbox(Sandbox):
         entries: list[FileEntry] = [
             (path, len(data), 0o755 if path in executable else 0o644) for path, data in files.items()
         ]
-        result = self._do(self._own_job("put", 2**24), {"files": entries}, b"".join(files.values()))
-        refused = json.loads(result.stdout.head) if result.ok else {"all": result.stderr.text.strip() or result.status}
+        refused: dict[str, str] = {}
+        try:
+            for answer, _ in self._files({"files": entries}, b"".join(files.values())):
+                refused.update(answer.get("refused", {}))
+        except DataError as error:
+            refused = {", ".join(files): str(error)}
         if refused:
             raise DataError("not written: " + "; ".join(f"{path!r} is {why}" for path, why in sorted(refused.items())))
 
     def get_tree(self, *paths: str, max_mib: float = 64.0, max_files: int = 10_000) -> FileTree:
         max_bytes = min(int(max_mib * 2**20), _LARGEST_GET_BYTES)
-        task: Task = {"paths": list(paths or ["."]), "max_bytes": max_bytes, "max_files": max_files}
-        result = self._do(self._own_job("get", max_bytes + 2**26), task)
-        if not result.ok:
-            raise SandboxFault(f"files could not be read: {result.status} {result.stderr.text.strip()}")
-        line, _, contents = result.stdout.head.partition(b"\n")
-        index = json.loads(line)
-        files, start = {}, 0
-        for path, size in index["files"]:
-            files[path] = contents[start : start + size]
-            start += size
-        return FileTree(files, index["refused"])
+        wanted = list(paths or ["."])
+        task: Task = {"paths": wanted, "max_bytes": max_bytes, "max_files": max_files}
+        try:
+            return read_tree(self._files(task), wanted, max_bytes, max_files)
+        except (DataError, ValueError) as error:  # whatever a program did to its own files: there are none to be had
+            return FileTree({}, dict.fromkeys(wanted, f"not readable: {error}"))
 
     def take(self) -> Supervisor:
         """An idle supervisor, or a new one; to be given to `put_back`. Raises SandboxFault when this is closed."""
@@ -116,7 +120,7 @@ class SupervisedSandbox(Sandbox):
             return ExecResult("killed", reason="the sandbox was closed meanwhile")
         if supervisor.generation != self.generation:
             return ExecResult("killed", reason="the sandbox was reset or restored meanwhile")
-        answer = self._end_supervisor(supervisor)
+        answer: Answer = {**self._end_supervisor(supervisor), **supervisor.last_words}
         if answer["expired"]:
             raise SandboxFault(f"the sandbox's time to live ({self.spec.ttl_s:g} s) was over during this run")
         if answer["out_of_memory"]:
@@ -127,18 +131,21 @@ class SupervisedSandbox(Sandbox):
             return ExecResult("signalled", signal=answer["signal"], reason="a program here killed its own supervisor")
         raise SandboxFault("the supervisor of this run ended unexpectedly")
 
-    def _own_job(self, kind: str, head: int) -> Job:
-        """For code of our own that runs as the program's user: at worst it sees what the program could see anyway."""
-        limits = enforced(dataclasses.replace(self.spec.limits, file_mib=self.spec.limits.disk_mib))
-        limits["head"], limits["tail"], limits["flood_bytes"] = head, 0, head + 2**20
-        return {"kind": kind, "cwd": absolute(""), "limits": limits}
+    def when_lost(self, fault: SandboxFault) -> ExecResult:
+        """The result of a run in a sandbox that is gone as a whole. Raises the fault unless a program did that."""
+        raise fault
 
     def _do(self, job: Job, task: Task, payload: bytes = b"", on_output: Output | None = None) -> ExecResult:
-        supervisor = self.take()
+        try:
+            supervisor = self.take()
+        except SandboxFault as fault:
+            return self.when_lost(fault)
         try:
             return read_result(*supervisor.run(job, task, payload, on_output))
         except SupervisorGone:
             return self.why_gone(supervisor)
+        except TooLong as error:
+            return _not_started(error)
         finally:
             self.put_back(supervisor)
 
@@ -157,6 +164,12 @@ def absolute(cwd: str) -> str:
     return cwd if cwd.startswith("/") else f"/workspace/{cwd}"
 
 
+def _not_started(error: TooLong) -> ExecResult:
+    """As a shell says it of what the kernel does not take."""
+    message = f"{error}\n".encode()
+    return ExecResult("exited", 126, stderr=OutputStream(message, b"", len(message)))
+
+
 class _Session(SandboxSession):
     """Keeps one supervisor for itself, from its first call to its end."""
 
@@ -171,10 +184,18 @@ class _Session(SandboxSession):
         with self._lock:
             if self._supervisor is None or self._supervisor.generation != self._sandbox.generation:
                 self._leave()
-                self._supervisor = self._sandbox.take()
+                try:
+                    self._supervisor = self._sandbox.take()
+                except SandboxFault as fault:
+                    return self._sandbox.when_lost(fault)
             job: Job = {**self._job, "limits": enforced(self._sandbox.spec.limits, timeout_s)}
             try:
                 ending, data = self._supervisor.run(job, {"code": code})
+            except TooLong as error:
+                self._leave()
+                return dataclasses.replace(
+                    _not_started(error), reason="the session is lost, the next call starts a new one"
+                )
             except SupervisorGone:
                 result = self._sandbox.why_gone(self._supervisor)
                 self._leave()

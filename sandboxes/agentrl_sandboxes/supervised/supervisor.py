@@ -10,10 +10,14 @@ from typing import Any
 
 from agentrl import Output, SandboxFault
 from agentrl_sandboxes.inside import frames
-from agentrl_sandboxes.inside.messages import FinalEnding, Job, Task
+from agentrl_sandboxes.inside.messages import Answer, FinalEnding, Job, Task
 
 _CHUNK = 2**18
 _GRACE_S = 60.0  # a supervisor that is this late, on top of the program's own time, is lost
+
+
+class TooLong(Exception):
+    """Arguments, code or variables of a run are more than a supervisor takes; nothing was started."""
 
 
 class SupervisorGone(Exception):
@@ -29,6 +33,7 @@ class Supervisor:
         self._sock = socket.socket(fileno=fd)
         self._ready = False
         self.reusable = True  # whether the next job can go here
+        self.last_words: Answer = {}  # why it could not go on, if it said so
 
     def run(
         self, job: Job, task: Task, payload: bytes = b"", on_output: Output | None = None
@@ -36,11 +41,15 @@ class Supervisor:
         """Do a job: how it ended, and the kept output.
 
         `job` is for the supervisor; `task`, and the payload (files, or standard input), only for the program.
-        Raises SupervisorGone, and SandboxFault for one that is stuck. After any exception it is not to be used again.
+        Raises TooLong, SupervisorGone, and SandboxFault for one that is stuck. After the last two it is not to be used
+        again.
         """
-        files = payload if job["kind"] == "put" else b""
+        files = payload if job["kind"] == "files" else b""
         header: Job = {**job, "stdin": len(payload) - len(files)}
-        pending = memoryview(frames.pack(header) + frames.pack(task, len(files)) + payload)
+        start = frames.pack(header) + frames.pack(task, len(files))
+        if len(start) > frames.MAX_HEADER:
+            raise TooLong(f"{len(start)} bytes of arguments, code and variables are more than {frames.MAX_HEADER}")
+        pending = memoryview(start + payload)
         self.reusable = False
         try:
             self.wait_ready()
@@ -94,4 +103,7 @@ class Supervisor:
             raise SupervisorGone("it ended")
         if "fault" in frame[0]:
             raise SandboxFault(f"the supervisor failed: {frame[0]['fault']}")
+        if "crowded" in frame[0] or "out_of_memory" in frame[0]:
+            self.last_words = frame[0]
+            raise SupervisorGone("it had no room")
         return frame
