@@ -309,7 +309,9 @@ def test_a_setting_that_takes_a_folder_or_a_hub_id_is_kept_in_full_where_it_is_a
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "Qwen/Qwen3").mkdir(parents=True)
     kept = {
-        path: parse(tables(tmp_path, 1, model={"name": "pretrained", "path": path}), HOST).parts["model"].settings["path"]
+        path: parse(tables(tmp_path, 1, model={"name": "pretrained", "path": path}), HOST)
+        .parts["model"]
+        .settings["path"]
         for path in ("Qwen/Qwen3", "~/Qwen/Qwen3", "Qwen/Qwen4", "gpt2")
     }
     folder = str(tmp_path / "Qwen/Qwen3")
