@@ -16,7 +16,7 @@ from agentrl import AgentRLError, Host
 from agentrl.data.record import Run
 
 STAGE = lamps.RUN["stages"][0]
-PLAN = {"split": "valid", "tasks": 3, "every": 1, "during_split": "train", "during_tasks": 2}
+PLAN = {"split": "valid", "tasks": 3, "every": 2, "during_split": "train", "during_tasks": 2}
 TABLES = {**lamps.RUN, "evaluation": PLAN, "stages": [{**STAGE, "name": "one", "updates": 2}, {**STAGE, "updates": 2}]}
 
 

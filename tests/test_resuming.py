@@ -300,3 +300,19 @@ def test_a_state_without_what_a_resume_needs_is_one_line(tmp_path: Path) -> None
         )  # fmt: skip
     with pytest.raises(AgentRLError, match="state.json holds no 'versions'"):
         agentrl.resume(folder, longer=tables(tmp_path, 4), host=HOST)
+
+
+def test_a_setting_that_takes_a_folder_or_a_hub_id_is_kept_in_full_where_it_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "Qwen/Qwen3").mkdir(parents=True)
+    kept = {
+        path: parse(tables(tmp_path, 1, model={"name": "pretrained", "path": path}), HOST)
+        .parts["model"]
+        .settings["path"]
+        for path in ("Qwen/Qwen3", "~/Qwen/Qwen3", "Qwen/Qwen4", "gpt2")
+    }
+    folder = str(tmp_path / "Qwen/Qwen3")
+    assert kept == {"Qwen/Qwen3": folder, "~/Qwen/Qwen3": folder, "Qwen/Qwen4": "Qwen/Qwen4", "gpt2": "gpt2"}

@@ -138,6 +138,12 @@ def overrides(folder: Path) -> str:
     return command(folder, "train", "--resume", "runs/corridor", "seed=2")
 
 
+def changed(folder: Path) -> str:
+    run = a_run(folder)
+    (run / "run.toml").write_text("seed = 2\n" + (run / "run.toml").read_text("utf-8"), "utf-8")
+    return refused(lambda: agentrl.resume(run))
+
+
 def locked(folder: Path) -> str:
     run = a_run(folder)
     with Run.open(run).locked():
@@ -180,7 +186,7 @@ def gpu(folder: Path) -> str:
 
 
 PROVOKED = [
-    bwrap, apparmor, template, overflow, crowded, memory, old, overrides, locked, damaged, broken, factory, unannotated, gpu,
+    bwrap, apparmor, template, overflow, crowded, memory, old, overrides, changed, locked, damaged, broken, factory, unannotated, gpu,
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from agentrl.errors import RecordError
 
@@ -102,6 +103,8 @@ def explained(doing: str, *, then: str = RESUMED) -> Iterator[None]:
     """Turn an operating system's error into a RecordError that says what was being done and what to do."""
     try:
         yield
+    except Timeout:
+        raise  # of a lock: an OSError by name only
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "Mend the cause")
         raise RecordError(f"{doing} failed: {error}. {advice}, then {then}") from error
@@ -119,62 +122,49 @@ _ADVICE = {
     errno.EACCES: "Make the folder writable for this user",
     errno.EPERM: "Make the folder writable for this user",
     errno.EROFS: "The file system is mounted read-only: mount it writable",
+    errno.ENOLCK: "Use a file system with locks",
+    errno.ENOSYS: "Use a file system with locks",
 }
 
 
 class FolderLock:
-    """At most one process writes a folder. The lock goes with its process, however that ends."""
+    """At most one process writes a folder. The lock goes with its process, however that ends; forked children drop it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor: int | None = None
-        self._owner = 0
+        self._lock: BaseFileLock | None = None
 
     @property
     def held(self) -> bool:
         """Whether this object is the writer, in this process."""
-        return self._descriptor is not None and self._owner == os.getpid()
+        return self._lock is not None and self._lock.is_locked
 
     def acquire(self) -> None:
         """Become the writer; nothing to do if this object already is. Raises RecordError if somebody else is."""
         if self.held:
             return
-        with explained(f"opening {self._path}"):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = FileLock(  # a new one: none that a fork has copied; and no soft one, which would outlive its process
+            self._path, timeout=0, mode=0o644, thread_local=False, fallback_to_soft=False, on_acquired=_sign
+        )
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 200).decode(errors="replace") or "another process"
-            os.close(descriptor)
+            with explained(f"locking {self._path}"):
+                lock.acquire()
+        except Timeout:
+            owner = self._path.read_text(encoding="utf-8", errors="replace") or "another process"
             raise RecordError(
                 f"{self._path.parent} is being written by {owner}; wait for it, stop it, or start a run of another name"
             ) from None
-        except OSError as error:
-            os.close(descriptor)
-            raise RecordError(f"{self._path} cannot be locked: {error}; use a file system with locks") from error
-        with suppress(OSError):  # who holds it is only said for the message above; a full disk may refuse it
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        self._descriptor, self._owner = descriptor, os.getpid()
-        _held.add(descriptor)
+        self._lock = lock
 
     def release(self) -> None:
         """Let others write; safe twice."""
-        if self.held and self._descriptor is not None:
-            _held.discard(self._descriptor)
-            os.close(self._descriptor)
-        self._descriptor = None
+        if self._lock is not None and self.held:
+            self._lock.release(force=True)
+        self._lock = None
 
 
-_held: set[int] = set()
-
-
-def _drop_in_child() -> None:
-    """A forked child shares the lock while it has it open, and would hold it after its parent died."""
-    for descriptor in _held:
-        with suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_drop_in_child)
+def _sign(descriptor: int) -> None:
+    """Who holds it is only said for the message above; a full disk may refuse it."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())

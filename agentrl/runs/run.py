@@ -118,8 +118,11 @@ def resume(
     progress = progress or Progress()
     run = Run.open(Path(folder).expanduser())
     tables, host = with_parts(read_tables(longer or run.config), parts or {}, host or default_host())
-    config = parse(tables, host)
-    added = additions(run.begun, config.tables) if run.begun is not None else []
+    try:
+        config = parse(tables, host)
+        added = additions(run.begun, config.tables) if run.begun is not None else []
+    except ConfigError as error:
+        raise ConfigError(f"{run.folder / 'run.toml' if longer is None else 'the longer run file'}: {error}") from error
     with sigterm_as_ctrl_c(), run.locked(), ExitStack() as stack:
         last = run.recover()
         _check_codecs(run, config, last)
