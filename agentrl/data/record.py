@@ -33,6 +33,7 @@ import tomli_w
 from agentrl.data.columns import COLUMNS, Column
 from agentrl.data.commit import Commit, read_json, state_json
 from agentrl.data.durable import Fingerprint, FolderLock, explained, move, sync, sync_tree
+from agentrl.data.installation import DISTRIBUTION
 from agentrl.data.jsontext import to_json
 from agentrl.data.table import write_trajectories
 from agentrl.data.types import Advantage, Trajectory
@@ -40,7 +41,7 @@ from agentrl.errors import AgentRLError, RecordError
 
 log = logging.getLogger(__name__)
 
-_PACKAGES = ("agentrl", "gymnasium", "numpy", "peft", "pyarrow", "scipy", "tokenizers", "torch", "transformers")
+_PACKAGES = (DISTRIBUTION, "gymnasium", "numpy", "peft", "pyarrow", "scipy", "tokenizers", "torch", "transformers")
 
 
 def manifest_of(seed: int) -> dict[str, object]:
