@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .PHONY: train test test-cases test-long lint bench bench-worlds digests paired docs clean bubblewrap test-sandboxes test-docker bench-sandboxes \
-	test-adapters test-household-official
+	test-adapters test-household-official test-wheel test-lowest
 
 train: .venv/ready
 	$(BIN)/agentrl train examples/household.toml $(ARGS)
@@ -21,6 +21,17 @@ test-cases: .venv/ready bubblewrap
 # More kills, longer plays: what is too slow for every commit.
 test-long: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/test_kill.py tests/test_code.py tests/test_folder_cheats.py $(ARGS)
+
+# The wheel in a fresh environment of each interpreter of 3.11 to 3.13 that is installed, without torch.
+test-wheel: .venv/ready
+	$(BIN)/python -m pytest -n 2 -m heavy tests/test_packaging.py -rs $(ARGS)
+
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := .venv-lowest/bin
+LOWEST_TESTS := credit losses evaluation table record host run_file cli search webshop mcp models trainer transformers_policy
+
+test-lowest: .venv-lowest/ready
+	OMP_NUM_THREADS=1 $(LOWEST)/python -m pytest -n 2 $(LOWEST_TESTS:%=tests/test_%.py) $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -46,6 +57,7 @@ docs: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "agentrl needs Python 3.11 or newer; set PYTHON=…")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) uninstall -y agentrl 2>/dev/null # its name before it was agentrl-platform; another project's now
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) install -c constraints.txt -e '.[torch,plot,webshop,search,bfcl,mcp,pool,dev]'
 	$(PIP) install --no-deps bfcl-eval==2026.3.23
@@ -87,16 +99,26 @@ test-household-official: .venv-official/ready
 bench-worlds: .venv-adapters/ready
 	PYTHONPATH=tests $(ADAPTERS)/python benchmarks/worlds.py $(ARGS)
 
+.venv-lowest/ready: pyproject.toml
+	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip --disable-pip-version-check -q install uv
+	$(LOWEST)/uv pip install -q --python $(LOWEST)/python --resolution lowest-direct \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match) \
+		-e '.[torch,plot,webshop,search,bfcl,mcp,pool,docker,dev]'
+	touch $@
+
 .venv-adapters/ready: pyproject.toml
 	test -x $(ADAPTERS)/python || $(PYTHON) -m venv .venv-adapters
+	$(ADAPTERS)/python -m pip --disable-pip-version-check -q uninstall -y agentrl 2>/dev/null
 	$(ADAPTERS)/python -m pip --disable-pip-version-check -q install -e '.[$(ADAPTER_EXTRAS)]' pytest hypothesis
 	$(ADAPTERS)/python -m pip --disable-pip-version-check -q install --no-deps gem-llm==0.1.0 bfcl-eval==2026.3.23
 	touch $@
 
 .venv-official/ready: pyproject.toml
 	test -x .venv-official/bin/python || $(PYTHON) -m venv .venv-official
+	.venv-official/bin/python -m pip --disable-pip-version-check -q uninstall -y agentrl 2>/dev/null
 	.venv-official/bin/python -m pip --disable-pip-version-check -q install -e '.[alfworld]'
 	touch $@
 
 clean:
-	rm -rf .venv .venv-adapters .venv-official build dist *.egg-info
+	rm -rf .venv .venv-adapters .venv-lowest .venv-official build dist *.egg-info

@@ -2,6 +2,7 @@
 
 from .data.columns import COLUMNS as COLUMNS
 from .data.columns import Column as Column
+from .data.installation import how_to_install as how_to_install
 from .data.reader import read_advantages as read_advantages
 from .data.reader import read_trajectories as read_trajectories
 from .data.rows import Row as Row

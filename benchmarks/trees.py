@@ -1,8 +1,9 @@
 """Runs Python in this checkout or in that of another commit, so that two of them can be compared on one machine.
 
 Each tree is run in processes of its own, with its packages first on the path. A checkout has no installed metadata, so
-the entry points that its pyproject.toml lists are written into a temporary distribution `agentrl` that stands before
-the installed one: importlib.metadata takes the first distribution of a name. `check` proves it.
+the entry points that its pyproject.toml lists are written into a temporary distribution that stands before the
+installed one: importlib.metadata takes the first distribution of a name. `check` proves it. A tree from before the
+distribution was renamed gets both names, so that the installed one counts in neither.
 """
 
 from __future__ import annotations
@@ -111,13 +112,14 @@ def _tree(name: str, folder: Path) -> Iterator[Tree]:
 
 def _write_metadata(folder: Path, project: dict) -> None:
     version = project["project"]["version"]
-    info = folder / f"agentrl-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: agentrl\nVersion: {version}\n")
     lines = []
     for group, points in _entry_points(project).items():
         lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    for name in {tree["project"]["name"] for tree in (project, _project(ROOT))}:
+        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
 def _project(folder: Path) -> dict:

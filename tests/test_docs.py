@@ -39,5 +39,5 @@ def test_the_command_line_documents_every_command() -> None:
     words = subprocess.run(
         [sys.executable, "-m", "agentrl.cli", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    for command in ("list", "show", "check", "play", "train", "eval"):
+    for command in ("list", "show", "check", "play", "train", "eval", "examples"):
         assert f"\n  {command} " in words

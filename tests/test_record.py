@@ -44,7 +44,7 @@ def test_a_new_run_says_what_it_is(run):
     manifest = json.loads((run.folder / "manifest.json").read_text())
     assert manifest["seed"] == 1
     assert manifest["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert {"agentrl", "numpy"} <= set(manifest["versions"])
+    assert {"agentrl-platform", "numpy"} <= set(manifest["versions"])
     assert Run.open(run.folder).config == CONFIG
 
 

@@ -185,8 +185,17 @@ def gpu(folder: Path) -> str:
     )
 
 
+def namesake(folder: Path) -> str:
+    info = folder / "site/agentrl-1.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: agentrl\nVersion: 1.1\n")
+    (info / "RECORD").write_text("agentrl/__init__.py,,\n")
+    return command(folder, "list")
+
+
 PROVOKED = [
     bwrap, apparmor, template, overflow, crowded, memory, old, overrides, changed, locked, damaged, broken, factory, unannotated, gpu,
+    namesake,
 ]  # fmt: skip
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import click
 
+from agentrl.cli.examples import examples
 from agentrl.cli.play import play
 from agentrl.cli.scaffold import new
+from agentrl.data.installation import DISTRIBUTION, warn_of_namesake
 from agentrl.errors import AgentRLError, ConfigError, did_you_mean
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
@@ -63,6 +65,7 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        warn_of_namesake()
         try:
             return super().invoke(ctx)
         except AgentRLError as error:
@@ -80,7 +83,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="agentrl")
+@click.version_option(package_name=DISTRIBUTION)
 def main() -> None:
     """Train and evaluate LLM agents over many turns."""
 
@@ -336,6 +339,7 @@ def _host() -> Any:
     return default_host()
 
 
+main.add_command(examples)
 main.add_command(new)
 main.add_command(play)
 

@@ -14,12 +14,13 @@ from importlib import metadata
 from pathlib import Path
 
 from agentrl.data.commit import read_json
+from agentrl.data.installation import DISTRIBUTION
 from agentrl.errors import RecordError
 
 log = logging.getLogger(__name__)
 
 RUN_FILE, MANIFEST = "run.toml", "manifest.json"
-_PACKAGES = ("agentrl", "gymnasium", "numpy", "peft", "pyarrow", "scipy", "tokenizers", "torch", "transformers")
+_PACKAGES = (DISTRIBUTION, "gymnasium", "numpy", "peft", "pyarrow", "scipy", "tokenizers", "torch", "transformers")
 
 
 def manifest_of(seed: int) -> dict[str, object]:

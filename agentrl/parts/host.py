@@ -15,6 +15,7 @@ from typing import Any
 import pluggy
 
 from agentrl.data.columns import COLUMNS, Column
+from agentrl.data.installation import remedy, warn_of_namesake
 from agentrl.errors import AgentRLError, ConfigError, EnvironmentFault, PluginError, did_you_mean
 from agentrl.parts.hookspecs import HOOKS, hookimpl
 from agentrl.parts.kinds import KINDS, Kind
@@ -52,6 +53,7 @@ class Host:
 
     def __init__(self, extra: Mapping[str, object] | None = None) -> None:
         """`extra`: plugins given as live modules or objects by name, beside the installed ones."""
+        warn_of_namesake()
         self._extra = dict(extra or {})
         self.manager = _Manager("agentrl")
         self.manager.add_hookspecs(type("Hooks", (), dict(HOOKS)))
@@ -62,7 +64,7 @@ class Host:
         self._providers: dict[tuple[int, str, str], object] = {}
         self._lock = threading.Lock()
         # reversed: of a distribution that is seen twice on sys.path, the first counts
-        points: dict[str, object] = {point.name: point for point in reversed(entry_points(group=GROUP))}
+        points: dict[str, object] = {point.name: point for point in reversed(tuple(entry_points(group=GROUP)))}
         for name, plugin in [*sorted(points.items()), *self._extra.items()]:
             self._add(name, plugin)
 
@@ -126,7 +128,7 @@ class Host:
         except Exception as error:  # what a plugin does when it is made is its own business
             fault = EnvironmentFault if kind.name == "environment" else PluginError
             why = " ".join(str(error).split())
-            raise fault(f"{self.label(spec)} cannot be made: {type(error).__name__}: {why}") from error
+            raise fault(f"{self.label(spec)} cannot be made: {type(error).__name__}: {why}{remedy(error)}") from error
         if kind.made and (lacking := _lacking(kind, result)):
             raise PluginError(f"{self.label(spec)} gave {result!r:.200}, {lacking}")
         return result
@@ -188,7 +190,7 @@ class Host:
             SystemExit,
         ) as error:  # a stranger's import and hooks may fail in any way, and take no other down
             reason = "" if isinstance(error, PluginError) else f"{doing}{type(error).__name__}: "
-            self._switch_off(name, f"{reason}{error}")
+            self._switch_off(name, f"{reason}{error}{remedy(error)}")
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from agentrl.data.installation import remedy
 from agentrl.errors import ConfigError, PluginError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Entry:
         except (Exception, SystemExit) as error:  # a stranger's import may fail in any way
             raise PluginError(
                 f"{self.name!r} of plugin {self.plugin!r} is registered as {self.target!r}, which cannot be imported: "
-                f"{type(error).__name__}: {' '.join(str(error).split())}"
+                f"{type(error).__name__}: {' '.join(str(error).split())}{remedy(error)}"
             ) from error
         if not callable(part):
             raise PluginError(f"{self.name!r} of plugin {self.plugin!r}: {self.target!r} is no callable but {part!r}")

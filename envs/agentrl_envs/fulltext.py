@@ -22,7 +22,7 @@ try:
     import Stemmer
 except ImportError as error:
     raise agentrl.ConfigError(
-        f"this world searches with the libraries bm25s and PyStemmer ({error}). Run: pip install bm25s pystemmer"
+        f"this world searches with the libraries bm25s and PyStemmer ({error}). {agentrl.how_to_install('search')}"
     ) from None
 
 _WORD = re.compile(r"\w+(?:['’.]\w+)*")

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
-from agentrl import ConfigError, EnvironmentFault, ToolError
+from agentrl import ConfigError, EnvironmentFault, ToolError, how_to_install
 
 _LEAVING_S = 15.0  # the client gives a server a few seconds to leave, then ends it
 
@@ -28,7 +28,7 @@ class Connection:
         try:
             import mcp
         except ImportError:
-            raise ConfigError("environment 'mcp' needs the official client: pip install mcp") from None
+            raise ConfigError(f"environment 'mcp' needs the official client. {how_to_install('mcp')}") from None
         self._timeout_s = timeout_s
         self._lost: EnvironmentFault | None = None
         self._changed = False  # the server said that its tools did

@@ -29,5 +29,5 @@ def foreign(module: str, *, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise agentrl.ConfigError(
-            f"this environment needs {module!r}, which cannot be imported ({error}): pip install {extra}"
+            f"this environment needs {module!r}, which cannot be imported ({error}). {agentrl.how_to_install(extra)}"
         ) from error

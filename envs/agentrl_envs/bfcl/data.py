@@ -105,8 +105,8 @@ def _folder() -> Path:
     found = importlib.util.find_spec("bfcl_eval")
     if found is None or not found.submodule_search_locations:
         raise agentrl.ConfigError(
-            "environment 'bfcl' needs the data of the benchmark: pip install --no-deps bfcl-eval==2026.3.23, "
-            "then pip install mpmath (its other requirements are for calling models, and not needed)"
+            "environment 'bfcl' needs the data of the benchmark: pip install --no-deps bfcl-eval==2026.3.23 (its "
+            f"requirements are for calling models, and not needed). {agentrl.how_to_install('bfcl')}"
         )
     return Path(next(iter(found.submodule_search_locations)))
 

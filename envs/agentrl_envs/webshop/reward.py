@@ -16,7 +16,7 @@ try:
     from rapidfuzz.fuzz import token_set_ratio
 except ImportError as error:  # optional: the extra `webshop`
     raise agentrl.ConfigError(
-        f"the webshop compares words with the library rapidfuzz ({error}). Run: pip install bm25s pystemmer rapidfuzz"
+        f"the webshop compares words with the library rapidfuzz ({error}). {agentrl.how_to_install('webshop')}"
     ) from None
 
 _ALIKE = 85.5  # the original rounds to whole numbers, half to even, and asks for more than 85

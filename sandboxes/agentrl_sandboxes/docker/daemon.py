@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from agentrl import ConfigError, SandboxFault
+from agentrl import ConfigError, SandboxFault, how_to_install
 
 if TYPE_CHECKING:
     import docker  # optional: without it there is no daemon to talk to
@@ -85,7 +85,7 @@ class Daemon:
         try:
             import docker  # noqa: F401 only whether it is there
         except ImportError:
-            return "the package docker-py is missing. Install it: `pip install 'docker>=7'`."
+            return f"the package docker-py is missing. {how_to_install('docker')}"
         from docker.errors import APIError
 
         try:
@@ -134,4 +134,4 @@ def need_library() -> None:
     try:
         import docker  # noqa: F401 only whether it is there
     except ImportError:
-        raise ConfigError("the sandbox 'docker' needs docker-py: `pip install 'docker>=7'`") from None
+        raise ConfigError(f"the sandbox 'docker' needs docker-py. {how_to_install('docker')}") from None

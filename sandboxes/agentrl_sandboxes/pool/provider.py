@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable
 
-from agentrl import ConfigError, SandboxFault, SandboxProvider, SandboxSpec
+from agentrl import ConfigError, SandboxFault, SandboxProvider, SandboxSpec, how_to_install
 from agentrl_sandboxes.pool.connection import Connection, PoolBusy
 from agentrl_sandboxes.pool.messages import TOKEN_VARIABLE, Handshake
 from agentrl_sandboxes.pool.sandbox import Maker, PoolSandbox
@@ -134,4 +134,4 @@ def need_libraries(whom: str) -> None:
         import stamina  # noqa: F401
         import websockets.sync.client  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"{whom} needs the package {error.name}: `pip install filelock stamina websockets`") from None
+        raise ConfigError(f"{whom} needs the package {error.name}. {how_to_install('pool')}") from None
