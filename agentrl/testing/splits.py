@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
@@ -70,8 +71,8 @@ def shared_content(env: World, splits: Mapping[str, int]) -> tuple[Task, Task] |
 def _content(env: World, task: Task) -> _Content:
     plays: list[str] = []
     for seed in range(WALKS):
-        picks = np.random.default_rng(seed)
-        plays += _played(env, task, WALK, lambda info, picks=picks: some_action(info, picks, env))  # type: ignore[misc]
+        walk = functools.partial(some_action, picks=np.random.default_rng(seed), env=env)
+        plays += _played(env, task, WALK, walk)
     knows = has_expert(env)
     if knows:
         try:
