@@ -88,7 +88,10 @@ class Completion:
         """Arrays of the types above. Raises DataError for what is none, and where they disagree in length."""
         prompt_ids, ids, logprobs, versions = self.prompt_ids, self.ids, self.logprobs, self.versions
         if (
-            type(prompt_ids) is type(ids) is type(logprobs) is type(versions) is np.ndarray
+            type(prompt_ids) is np.ndarray
+            and type(ids) is np.ndarray
+            and type(logprobs) is np.ndarray
+            and type(versions) is np.ndarray
             and prompt_ids.dtype is ids.dtype is versions.dtype is _INT
             and logprobs.dtype is _FLOAT
             and prompt_ids.ndim == ids.ndim == 1

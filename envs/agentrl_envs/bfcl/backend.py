@@ -35,7 +35,7 @@ class Backend:
             method = self._method(call.name)
             _check_effort(call)
             with decimal.localcontext():  # one method changes the precision of the whole thread
-                return _written(method(**copy.deepcopy(dict(call.arguments))))  # methods keep and change them
+                return _written(method(**{name: _apart(value) for name, value in call.arguments.items()}))
         except Exception as error:  # the benchmark's methods raise anything, and it too makes a result of it
             return f"{FAILED}{error}"
 
@@ -60,6 +60,11 @@ def _check_effort(call: ToolCall) -> None:
     size = call.arguments.get(_GREEDY.get(call.name, ""), 0)
     if isinstance(size, (int, float)) and abs(size) > _GREEDY_LIMIT:
         raise ValueError(f"{_GREEDY[call.name]} may be at most {_GREEDY_LIMIT}")
+
+
+def _apart(value: object) -> object:
+    """An argument of its own for a method, which may keep and change it."""
+    return value if type(value) in (str, int, float, bool) else copy.deepcopy(value)
 
 
 def _written(result: object) -> str:
