@@ -20,7 +20,7 @@ from agentrl import COLUMNS, DataError, Outcome, PluginError, Speakers, Task, Tr
 from agentrl import Play as Request
 from agentrl.data.jsontext import to_json
 from agentrl.data.record import Run
-from agentrl.evaluation.intervals import Interval, mean_interval, paired_difference, wilson
+from agentrl.evaluation.intervals import FEWEST, Interval, mean_interval, paired_difference, wilson
 from agentrl.evaluation.protocol import Evaluation, Play, compare, evaluate
 from agentrl.evaluation.store import DURING, FINAL, best_update, keep_evaluation, read_evaluation
 
@@ -293,11 +293,66 @@ def _paired_counts(both: int, only_before: int, only_after: int, neither: int) -
     return paired_difference(before, after)
 
 
-def test_the_bootstrap_of_a_skewed_mean_covers_about_as_often_as_it_says() -> None:
+def test_the_interval_of_a_skewed_mean_covers_about_as_often_as_it_says() -> None:
     """300 samples of 200 exponential values; a binomial standard error of 1.3 points."""
     rng = np.random.default_rng(2)
     intervals = [mean_interval(rng.exponential(size=200), resamples=999, seed=step) for step in range(300)]
     assert 0.91 <= np.mean([interval.low <= 1.0 <= interval.high for interval in intervals]) <= 0.98
+
+
+@functools.cache
+def _paid(n: int, k: int, bounds: tuple[float, float] | None) -> Interval:
+    """Of `n` tasks, `k` pay 10 and the others nothing."""
+    return mean_interval([10.0] * k + [0.0] * (n - k), bounds=bounds, resamples=1999)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 10.0), (-5.0, 20.0), None], ids=str)
+@pytest.mark.parametrize("n", [5, 10, 20, 50])
+def test_the_mean_of_few_tasks_with_a_rare_return_is_covered(n: int, bounds: tuple[float, float] | None) -> None:
+    """Exact coverage, with limits that are drawn; a bootstrap of what was seen covers the mean of 20 tasks in 64 %."""
+    for rate in (0.01, 0.05, 0.1, 0.3, 0.95):
+        holds = [one.low <= 10 * rate <= one.high for one in (_paid(n, k, bounds) for k in range(n + 1))]
+        assert _binomial(n, rate)[holds].sum() > 0.94, rate
+
+
+def test_an_interval_of_a_mean_of_zeros_and_ones_is_that_of_clopper_and_pearson() -> None:
+    from scipy import stats
+
+    for successes, n in [(0, 5), (1, 20), (7, 30), (30, 30)]:
+        found = mean_interval([1.0] * successes + [0.0] * (n - successes), bounds=(0, 1), resamples=99_999)
+        expected = stats.binomtest(successes, n).proportion_ci(method="exact")
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.005)
+
+
+DRAWS = {
+    "normal": (lambda rng, n: rng.normal(size=n), 0.0),
+    "exponential": (lambda rng, n: rng.exponential(size=n), 1.0),
+    "lognormal": (lambda rng, n: rng.lognormal(size=n), math.exp(0.5)),
+    "uniform": (lambda rng, n: rng.random(n), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("n", [20, 80])
+def test_the_mean_of_tasks_without_known_bounds_is_covered_in_nine_of_ten_cases(name: str, n: int) -> None:
+    """300 samples; a binomial standard error of 1.3 to 1.7 points."""
+    draw, truth = DRAWS[name]
+    rng = np.random.default_rng(2)
+    intervals = [mean_interval(draw(rng, n), resamples=499, seed=step) for step in range(300)]
+    assert np.mean([interval.low <= truth <= interval.high for interval in intervals]) > 0.9
+
+
+def test_a_rare_return_beyond_all_others_is_covered_where_it_is_known_that_there_may_be_one() -> None:
+    """One task in 20 pays 20, the others 0 or 1: without bounds nothing tells of it until it is seen."""
+    rng, covered = np.random.default_rng(3), {"known": 0, "unknown": 0}
+    truth = 0.05 * 20 + 0.95 * 0.5
+    for step in range(300):
+        values = np.where(rng.random(20) < 0.05, 20.0, rng.integers(0, 2, 20))
+        for name, bounds in (("known", (0.0, 20.0)), ("unknown", None)):
+            found = mean_interval(values, bounds=bounds, resamples=499, seed=step)
+            covered[name] += found.low <= truth <= found.high
+    assert covered["known"] / 300 > 0.95
+    assert 0.5 < covered["unknown"] / 300 < 0.8, "the docstring of mean_interval names this figure"
 
 
 def test_drawing_whole_tasks_covers_where_drawing_single_plays_does_not() -> None:
@@ -324,13 +379,13 @@ def test_real_valued_differences_are_paired() -> None:
     assert found.high < 1.1
 
 
-def test_the_bootstrap_gives_the_same_limits_every_time() -> None:
+def test_limits_that_are_drawn_are_the_same_every_time() -> None:
     values = np.random.default_rng(5).random(30)
     assert mean_interval(values) == mean_interval(values)
     assert mean_interval(values) != mean_interval(values, seed=1)
 
 
-def test_the_bootstrap_agrees_with_students_t_on_many_normal_values() -> None:
+def test_the_interval_agrees_with_students_t_on_many_normal_values() -> None:
     from scipy import stats
 
     values = np.random.default_rng(6).normal(5, 2, 400)
@@ -341,8 +396,12 @@ def test_the_bootstrap_agrees_with_students_t_on_many_normal_values() -> None:
 
 def test_too_few_or_equal_values_give_honest_limits() -> None:
     assert mean_interval([3.0]) == Interval(3.0, -math.inf, math.inf, 1)
-    assert mean_interval([3.0, 3.0]) == Interval(3.0, 3.0, 3.0, 2)
+    assert mean_interval([3.0] * 99) == Interval(3.0, -math.inf, math.inf, 99)
+    assert mean_interval(range(FEWEST - 1)) == Interval((FEWEST - 2) / 2, -math.inf, math.inf, FEWEST - 1)
+    assert math.isfinite(mean_interval(range(FEWEST)).high)
     assert mean_interval([1.0, 2.0], clusters=["a", "a"]) == Interval(1.5, -math.inf, math.inf, 1)
+    nothing = mean_interval([], bounds=(0, 1))
+    assert (math.isnan(nothing.value), nothing.low, nothing.high, nothing.n) == (True, 0.0, 1.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -351,6 +410,7 @@ def test_too_few_or_equal_values_give_honest_limits() -> None:
         (lambda: wilson(3, 2), "3 successes of 2"),
         (lambda: paired_difference([1.0], [1.0, 2.0]), "two lists of one length"),
         (lambda: mean_interval([1.0, 2.0], clusters=["a"]), "2 values but 1 clusters"),
+        (lambda: mean_interval([0.5, 2.0], bounds=(0, 1)), "values from 0.5 to 2 do not lie in 0 to 1"),
     ],
 )
 def test_lists_that_disagree_are_refused(call: Any, says: str) -> None:

@@ -95,9 +95,45 @@ def test_k3_is_never_negative_and_zero_only_where_both_agree(values):
 
 
 def test_k3_estimates_the_divergence_between_two_distributions():
-    now, other = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).log_softmax(-1)
+    logits = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    now, other = (0.5 * logits).log_softmax(-1)
     exact = (now.exp() * (now - other)).sum()
     assert (now.exp() * k3(now, other)).sum().item() == pytest.approx(exact.item())
+    now, other = logits.log_softmax(-1)  # one quotient of 50 is above the bound: the estimate is too low
+    exact = (now.exp() * (now - other)).sum()
+    assert 0.95 * exact < (now.exp() * k3(now, other)).sum() < exact
+
+
+def test_within_its_bound_k3_and_its_gradient_are_those_of_the_textbook():
+    for seed in range(20):
+        random = torch.Generator().manual_seed(seed)
+        now = (-3 * torch.rand(64, generator=random, dtype=torch.float64)).requires_grad_()
+        reference = now.detach() + torch.empty(64, dtype=torch.float64).uniform_(-9, 2.6, generator=random)
+        quotient = (reference - now).exp()
+        textbook = quotient - 1 - quotient.log()
+        (expected,) = torch.autograd.grad(textbook.sum(), now, retain_graph=True)
+        (gradient,) = torch.autograd.grad(k3(now, reference).sum(), now)
+        torch.testing.assert_close(k3(now, reference), textbook, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_token_never_adds_more_than_the_bound_of_k3_and_is_still_pulled_back(dtype):
+    now = torch.full((8,), -9.0, dtype=dtype, requires_grad=True)
+    reference = now.detach() + torch.tensor([-1000.0, -19.0, -11.5, -10.5, 2.7, 5.0, 15.0, 1000.0], dtype=dtype)
+    divergence = k3(now, reference)
+    (gradient,) = torch.autograd.grad(divergence.sum(), now)
+    cut = torch.tensor([10.0, 10.0, 10.0, 9.5, 10.0, 10.0, 10.0, 10.0], dtype=dtype)
+    torch.testing.assert_close(divergence.detach(), cut, rtol=1e-4, atol=0.0)  # verl: min(q - 1 - log q, 10)
+    assert divergence.max() <= 10
+    assert (gradient[1:4] > 0.9).all()  # π falls where it is above the reference
+    torch.testing.assert_close(gradient[4:7], torch.full((3,), 1 - math.exp(2.610868638), dtype=dtype))
+    assert not gradient[[0, 7]].any()
+
+
+def test_metrics_of_a_token_far_from_its_behaviour_are_bounded():
+    _, metrics = PPO(reference_weight=0.1)(batch([-20.0, -1.0], [-1.0, -1.0], [1.0, 1.0], reference=[-1.0, -1.0]))
+    assert metrics["reference_kl"] == metrics["approximate_kl"] == pytest.approx(10.0 / 2)
 
 
 def test_reference_and_entropy_terms_are_asked_for_and_weighed():

@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from agentrl.data.types import Floats
 from agentrl.errors import DataError
 
+FEWEST = 20
+"""Values that an interval of a mean takes at least where their bounds are not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -54,10 +57,9 @@ def wilson(successes: float, n: int, *, confidence: float = 0.95) -> Interval:
 
 
 def rate_interval(successes: Sequence[bool], tasks: Sequence[Hashable], *, confidence: float = 0.95) -> Interval:
-    """Interval of a success rate over tasks: Wilson's; where tasks occur several times, a bootstrap of whole tasks.
+    """Interval of a success rate over tasks: Wilson's; where tasks occur several times, `mean_interval` of their rates.
 
-    Tasks that all have the same rate (all of them always solved, say) show the bootstrap no spread, and it would give
-    limits that equal the rate. Then it is Wilson's interval for as many plays as there are tasks: the effective sample
+    For tasks that all have the same rate (all of them always solved, say) it is Wilson's interval for as many plays as there are tasks: the effective sample
     size where the plays of a task are worth one, the most cautious design effect (Kish 1965). Wilson's interval with an
     effective sample size is what Franco, Little, Louis and Slud (J. Surv. Stat. Methodol. 7, 2019, pp. 334-364)
     recommend for rates near 0 and 1 in clustered samples.
@@ -68,33 +70,55 @@ def rate_interval(successes: Sequence[bool], tasks: Sequence[Hashable], *, confi
     rates = _cluster_means(np.asarray(successes, np.float64), tasks)
     if len(rates) == len(successes) or np.ptp(rates) == 0:
         return wilson(float(rates.sum()), len(rates), confidence=confidence)
-    return mean_interval(successes, clusters=tasks, confidence=confidence)
+    return mean_interval(successes, clusters=tasks, bounds=(0.0, 1.0), confidence=confidence)
 
 
 def mean_interval(
     values: ArrayLike,
     *,
     clusters: Sequence[Hashable] | None = None,
+    bounds: tuple[float, float] | None = None,
     confidence: float = 0.95,
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
-    """Bootstrap interval (bias-corrected, accelerated; Efron 1987) of a mean.
+    """Interval of a mean by Gaffke's method: a Bayesian bootstrap to which the worst value is added once.
 
-    `clusters` says which values belong together (plays of one task): each cluster counts once, with its mean, and
-    whole clusters are drawn. Needs two clusters; for fewer the limits are infinite. Values that are all the same give
-    limits that equal them: the data show no spread to tell of.
+    The upper limit is a quantile of Σ w x over the values and the highest that is possible, with weights w of all of
+    them from a flat Dirichlet distribution; the lower limit likewise (Gaffke, Math. Methods Stat. 14, 2005, pp.
+    451-467; Phan, Thomas and Learned-Miller 2021, 2106.03163, compare it with others). For values 0 and 1 that is the
+    interval of Clopper and Pearson. A plain bootstrap knows only what was drawn: where one task in 20 pays 10 and the
+    others nothing, a third of all samples of 20 show no reward, and it would be certain of 0.
+
+    `bounds`: the lowest and the highest value that a task can have; with them the interval held the truth at least as
+    often as it says in everything that was simulated, from 5 tasks on. Without them they are the lowest and the highest
+    that were seen, and the limits are infinite where that is too little: for fewer than `FEWEST` values, and where all
+    are the same. Then 90 to 99 % of the intervals held the truth for two-valued, uniform, normal, exponential and
+    lognormal (σ = 1) values; not so for longer tails (lognormal, σ = 1.5: 86 % of 20 tasks, 92 % of 50), and for a rare
+    value beyond all others until it is seen (one task in 20 that pays 20 where the others pay 0 or 1: 66 % of 20 tasks,
+    91 % of 50). No method without bounds can know of it (Bahadur and Savage 1956).
+
+    `clusters` says which values belong together (plays of one task): each cluster counts once, with its mean. Raises
+    DataError for values out of bounds.
 
     >>> mean_interval([1.0, 3.0, 5.0, 7.0], clusters=["a", "a", "b", "b"]).n
     2
+    >>> interval = mean_interval([0.0] * 10, bounds=(0, 1))  # Clopper and Pearson: 1 - 0.025 ** (1 / 10) = 0.308
+    >>> interval.low, round(interval.high, 1)
+    (0.0, 0.3)
     """
     means = _cluster_means(np.asarray(values, np.float64), clusters)
     count = len(means)
-    if count < 2:
-        return Interval(float(means[0]) if count else math.nan, -math.inf, math.inf, count)
-    value = float(means.mean())
-    low, high = _bootstrap(means, confidence, resamples, seed) if np.ptp(means) else (value, value)
-    return Interval(value, low, high, count)
+    value = float(means.mean()) if count else math.nan
+    if bounds is None and (count < FEWEST or np.ptp(means) == 0):
+        return Interval(value, -math.inf, math.inf, count)
+    lowest, highest = (float(means.min()), float(means.max())) if bounds is None else bounds
+    if count and not lowest <= means.min() <= means.max() <= highest:
+        raise DataError(f"values from {means.min():g} to {means.max():g} do not lie in {lowest:g} to {highest:g}")
+    drawn, rest = _weighted_sums(means, resamples, np.random.default_rng(seed))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn + rest * lowest, tail), np.quantile(drawn + rest * highest, 1 - tail)
+    return Interval(value, float(low), float(high), count)
 
 
 def paired_difference(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95) -> Interval:
@@ -119,7 +143,7 @@ def paired_difference(before: ArrayLike, after: ArrayLike, *, confidence: float 
     one, two = first.astype(np.float64), second.astype(np.float64)
     rates = len(one) > 0 and min(one.min(), two.min()) >= 0 and max(one.max(), two.max()) <= 1
     if not once and not (rates and np.ptp(two - one) == 0):
-        return mean_interval(two - one, confidence=confidence)
+        return mean_interval(two - one, bounds=(-1.0, 1.0) if rates else None, confidence=confidence)
     n = len(one)
     if n == 0:
         return Interval(math.nan, -1.0, 1.0, 0)
@@ -155,19 +179,15 @@ def _cluster_means(values: Floats, clusters: Sequence[Hashable] | None) -> Float
     return np.asarray(np.bincount(labels, values) / np.bincount(labels), np.float64)
 
 
-def _bootstrap(values: Floats, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    from scipy.stats import bootstrap  # type: ignore[import-untyped]
-
-    for method in ("BCa", "percentile"):  # the acceleration is undefined for a few odd samples
-        low, high = bootstrap(
-            (values,),
-            np.mean,
-            confidence_level=confidence,
-            n_resamples=resamples,
-            batch=max(1, 4_000_000 // len(values)),  # at most 32 MB at once
-            method=method,
-            random_state=np.random.default_rng(seed),
-        ).confidence_interval
-        if np.isfinite([low, high]).all():
-            break
-    return float(low), float(high)
+def _weighted_sums(values: Floats, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """[draws] each: Σ w x over the values, and the weight that is left for one more; flat Dirichlet weights w."""
+    different, counts = np.unique(values, return_counts=True)  # equal values share one weight
+    batch = max(1, 4_000_000 // max(1, len(different)))  # 32 MB at once
+    sums, rests = [], []
+    for start in range(0, draws, batch):
+        weights = rng.gamma(counts, size=(min(batch, draws - start), len(different)))
+        rest = rng.standard_exponential(len(weights))
+        total = weights.sum(1) + rest
+        sums.append(weights @ different / total)
+        rests.append(rest / total)
+    return np.concatenate(sums), np.concatenate(rests)

@@ -82,12 +82,12 @@ class Evaluation:
 
     @cached_property
     def mean_return(self) -> Interval:
-        """Mean undiscounted return, with a bootstrap interval over tasks."""
+        """Mean undiscounted return, with `mean_interval` over tasks."""
         return self._mean([play.episode_return for play in self.plays])
 
     @cached_property
     def mean_turns(self) -> Interval:
-        """Mean number of turns, with a bootstrap interval over tasks."""
+        """Mean number of turns, with `mean_interval` over tasks."""
         return self._mean([play.turns for play in self.plays])
 
     def _mean(self, values: Sequence[float]) -> Interval:

@@ -172,6 +172,14 @@ class _CreditKit(AdvantageKit):
         result = part(trajectories)  # type: ignore[operator]
         return result.advantages if isinstance(result, Credited) else result
 
+    def rewards_equal_but_for_rounding_count_as_equal(self) -> None:
+        """Divided by its own deviation, the rounding of a sum is an advantage as large as any."""
+        first = sample_trajectories()[0]
+        equal = [dataclasses.replace(first, member=member) for member in range(4)]
+        nudged = [_scaled(t, 1 + t.member * np.finfo(np.float64).eps) for t in equal]
+        message = "rewards that differ by rounding only (0.1 + 0.2 and 0.3) give other advantages than equal ones"
+        require_same(self._of(equal), self._of(nudged), message, tolerance=1e-3)
+
     def a_trunk_twice_as_long_changes_nothing(self) -> None:
         """An inherited turn counts with its parent: statistics of turns may not see it again in every branch."""
         if counts_trunks_again(self._of) or counts_trunks_at_their_place(self._of):

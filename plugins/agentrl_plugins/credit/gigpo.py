@@ -7,7 +7,7 @@ import numpy as np
 
 import agentrl
 from agentrl_plugins.credit.anchors import anchor_groups
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, returns_to_go, sizes_of
 from agentrl_plugins.credit.turns import FlatTurns, read_turns
 
 
@@ -49,8 +49,8 @@ def gigpo(
        code) merges anchors by greedy first fit. A lone anchor gets 0.
     5. A `step_weight` from 0.4 to 1.2 does about as well in the paper.
 
-    Defaults are those of the authors' code, but for `lone` (there "raw"). Scores or returns without variance give
-    exactly 0, and with `std=True` an invalid turn costs nothing in the episode term of such a group, because no scale
+    Defaults are those of the authors' code, but for `lone` (there "raw"). Scores or returns without variance, but
+    for rounding, give exactly 0, and with `std=True` an invalid turn costs nothing in the episode term of such a group, because no scale
     exists there. Raises DataError for failed trajectories, ConfigError for a gamma or similarity out of range.
 
     By hand, gamma 0.5: from x, one trajectory reaches the goal through y and one stops. R = 1, 0 gives A^E = ±0.5; at
@@ -66,23 +66,24 @@ def gigpo(
     penalty = np.array([invalid_penalty if turn.invalid else 0.0 for turn in turns.turns])
     convention = Convention(std, ddof, epsilon, lone)
     episode = (_per_trajectory if statistics == "trajectory" else _per_turn)(turns, penalty, convention)
-    step, _ = relative(
-        turns.returns_to_go(gamma) - penalty, anchor_groups(turns, similarity), Convention(std, ddof, epsilon)
-    )
+    later, sizes = returns_to_go(turns, gamma)
+    anchors = anchor_groups(turns, similarity)
+    step, _ = relative(later - penalty, anchors, Convention(std, ddof, epsilon), sizes + np.abs(penalty))
     return turns.split(episode + step_weight * step)
 
 
 def _per_trajectory(turns: FlatTurns, penalty: agentrl.Floats, convention: Convention) -> agentrl.Floats:
-    episode, divisor = relative(turns.returns, turns.group, convention)
+    episode, divisor = relative(turns.returns, turns.group, convention, sizes_of(turns).returns)
     return episode[turns.trajectory] - penalty / divisor[turns.group][turns.trajectory]
 
 
 def _per_turn(turns: FlatTurns, penalty: agentrl.Floats, convention: Convention) -> agentrl.Floats:
     scores = turns.returns[turns.trajectory] - penalty
+    sizes = sizes_of(turns).returns[turns.trajectory] + np.abs(penalty)
     group = turns.group[turns.trajectory]
     alone = np.bincount(turns.group)[group] == 1  # one trajectory, though it may have many turns
     counted = turns.counted
     _, codes = np.unique(group[counted], return_inverse=True)
     episode = np.zeros(len(scores))
-    episode[counted] = relative(scores[counted], codes, convention)[0]
+    episode[counted] = relative(scores[counted], codes, convention, sizes[counted])[0]
     return np.where(alone & (convention.lone == "zero"), 0.0, episode)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import agentrl
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, sizes_of
 from agentrl_plugins.credit.turns import read_turns
 
 
@@ -53,5 +53,5 @@ def grpo(
     """
     turns = read_turns(trajectories, reward_weights)
     convention = Convention(std, ddof, epsilon, lone, min_std)
-    advantages, _ = relative(turns.returns, turns.group, convention)
+    advantages, _ = relative(turns.returns, turns.group, convention, sizes_of(turns).returns)
     return turns.split(advantages[turns.trajectory])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import Lone, group_statistics
+from agentrl_plugins.credit.statistics import Lone, difference, group_statistics, returns_to_go
 from agentrl_plugins.credit.turns import FlatTurns, read_turns
 
 
@@ -34,7 +34,7 @@ def return_to_go(
     (ibid., section 13.4). `"turn"` subtracts the mean of G_t over the group at the same turn index; a trajectory that
     has ended counts as 0 there, because leaving it out is biased when the policy chooses where to stop.
 
-    With `"turn"`, equal trajectories get exactly 0. Raises DataError for failed trajectories.
+    With `"turn"`, equal trajectories get exactly 0; what differs from its baseline by rounding only gets 0. Raises DataError for failed trajectories.
 
     By hand, gamma 0.5: rewards 0, 1 give G = 0.5, 1; the reward 0 gives 0. The starts have mean 0.25, and turn 1 has
     mean (1 + 0) / 2:
@@ -48,12 +48,15 @@ def return_to_go(
     [[0.25, 0.5], [-0.25]]
     """
     turns = read_turns(trajectories, reward_weights)
-    later = turns.returns_to_go(gamma)
+    later, sizes = returns_to_go(turns, gamma)
     if baseline == "none":
         return turns.split(later)
     expected = _mean_of_starts(turns, later) if baseline == "group" else _mean_at_turn(turns, later)
     alone = np.bincount(turns.group)[turns.group[turns.trajectory]] == 1
-    return turns.split(np.where(alone, later if lone == "raw" else 0.0, later - expected))
+    largest = np.zeros(int(turns.group.max(initial=-1)) + 1)  # of each group
+    np.maximum.at(largest, turns.group, np.maximum.reduceat(sizes, turns.ends - turns.lengths))
+    better = difference(later, expected, largest[turns.group[turns.trajectory]])
+    return turns.split(np.where(alone, later if lone == "raw" else 0.0, better))
 
 
 def _mean_of_starts(turns: FlatTurns, later: agentrl.Floats) -> agentrl.Floats:

@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, sizes_of
 from agentrl_plugins.credit.turns import read_turns
 
 
@@ -37,7 +37,7 @@ def rloo(
     [[0.0, 0.0], [-1.5], [1.5]]
     """
     turns = read_turns(trajectories, reward_weights)
-    centred, _ = relative(turns.returns, turns.group, Convention(std=False, lone=lone))
+    centred, _ = relative(turns.returns, turns.group, Convention(std=False, lone=lone), sizes_of(turns).returns)
     members = np.bincount(turns.group)
     advantages = centred * (members / np.maximum(members - 1, 1))[turns.group]
     return turns.split(advantages[turns.trajectory])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import agentrl
 
 _LARGEST_LOG_RATIO = 20.0  # beyond it a float32 ratio times an advantage means nothing, and its gradient overflows
+LARGEST_K3 = 10.0
+"""At most this much of a divergence is estimated from one token, as in verl's and SkyRL's `low_var_kl`."""
+_LOG_QUOTIENT_THERE = 2.610868638  # log q with q - 1 - log q = LARGEST_K3
 
 
 @agentrl.hookimpl
@@ -20,7 +24,7 @@ class PPO:
     Schulman et al. 2017 (1707.06347, equation 7); a higher `clip_high` is DAPO's clip-higher (2503.14476). The dual
     clip is equation 5 of Ye et al. 2020 (1912.09729). The reference term is the k3 estimate of KL(π ‖ reference),
     q − 1 − log q with q = π_reference / π (Schulman, "Approximating KL divergence"; equation 4 of DeepSeekMath,
-    2402.03300). Defaults as in verl-agent's GiGPO recipes, but for its KL and entropy terms.
+    2402.03300), bounded as `k3` says. Defaults as in verl-agent's GiGPO recipes, but for its KL and entropy terms.
 
     By hand: A = 1 and a ratio of 1.5 give min(1.5, 1.2) = 1.2. A = −1 and a ratio of 4 give min(−4, −1.2) = −4, which
     the dual clip raises to −3. With the weights 0.5 and 0.5 the loss is −(0.6 − 1.5) = 0.9.
@@ -77,7 +81,7 @@ class PPO:
         metrics = {
             "clip_fraction": (objective != free).to(ratio.dtype),
             "ratio": ratio,
-            "approximate_kl": log_ratio.expm1() - log_ratio,
+            "approximate_kl": k3(batch.behaviour, batch.logprobs),
         }
         token_loss = -objective
         if batch.reference is not None:
@@ -92,6 +96,16 @@ class PPO:
 
 
 def k3(logprobs: Any, reference: Any) -> Any:
-    """q − 1 − log q with q = reference / π per token: never negative, and 0 only where both agree."""
+    """q − 1 − log q with q = reference / π per token: never negative, 0 only where both agree, at most `LARGEST_K3`.
+
+    Without a bound one token that the policy has all but given up (log q = 15) adds three million to the sum. The value
+    is cut as verl and SkyRL cut it, so the mean over tokens is no longer unbiased: it is too low where q > 13.6 occurs.
+    The gradient with respect to log π, 1 − q, stays what it is where the value is cut (1 − 13.6 for a token given up,
+    nearly 1 for a token taken up), so that such a token is still pulled back: theirs is 0 there. Ours is where
+    |log q| > 20.
+    """
     log_quotient = (reference - logprobs).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
-    return log_quotient.expm1() - log_quotient
+    near = log_quotient.clamp(max=_LOG_QUOTIENT_THERE)
+    tangent = LARGEST_K3 + math.expm1(_LOG_QUOTIENT_THERE) * (log_quotient - _LOG_QUOTIENT_THERE)
+    estimate = tangent.where(log_quotient > _LOG_QUOTIENT_THERE, near.expm1() - near)
+    return estimate + (estimate.clamp(max=LARGEST_K3) - estimate).detach()  # cuts the value, and not the gradient

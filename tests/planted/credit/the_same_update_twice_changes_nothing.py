@@ -8,7 +8,7 @@ class Normalised:
 
     def __call__(self, trajectories):
         advantages = against_the_mean(trajectories)
-        total = sum(float((a**2).sum()) for a in advantages) or 1.0
+        total = 1.0 + sum(float((a**2).sum()) for a in advantages)
         return [a / total for a in advantages]
 
 
