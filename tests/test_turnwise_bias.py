@@ -13,7 +13,7 @@ from agentrl_plugins.credit.turnwise import turnwise
 
 CELLS, GROUPS, MEMBERS = 5, 20_000, 4
 LOGITS = np.array([1.2, 0.4, 0.8, 0.0, 0.6])
-PAID = np.array([0.0, 0.6, 0.1, 0.9, 0.2])
+PAID = np.array([0.1, 0.6, 0.1, 0.9, 0.2])
 """Of stopping in a cell; whoever goes on from the last one gets 1."""
 
 GOES_ON = 1 / (1 + np.exp(-LOGITS))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, sizes_of
 from agentrl_plugins.credit.strata import calls_of
 from agentrl_plugins.credit.turns import read_turns
 
@@ -49,6 +49,7 @@ def conditional(
     calls = np.array([sum(len(calls_of(turn)) for turn in trajectory.turns) for trajectory in trajectories])
     compared = succeeded & (calls > 0)
     _, codes = np.unique(turns.group[compared], return_inverse=True)
-    advantages, _ = relative(first, turns.group, Convention(std, ddof, epsilon, lone))
+    sizes = np.ones(len(first)) if main == "success" else sizes_of(turns).returns
+    advantages, _ = relative(first, turns.group, Convention(std, ddof, epsilon, lone), sizes)
     advantages[compared] += weight * relative(1 / (calls[compared] + 1), codes, Convention(std, ddof, epsilon))[0]
     return turns.split(advantages[turns.trajectory])

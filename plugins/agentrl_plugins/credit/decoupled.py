@@ -54,8 +54,10 @@ def decoupled(
     convention = Convention(True, ddof, epsilon, lone)
     scores = np.zeros(len(trajectories))
     for name, weight in weights.items():
-        part = np.array([sum(turn.rewards.get(name, 0.0) for turn in t.turns) for t in trajectories], np.float64)
-        scores += weight * relative(part, turns.group, convention)[0]
+        parts = [[turn.rewards.get(name, 0.0) for turn in trajectory.turns] for trajectory in trajectories]
+        total = np.array([sum(each) for each in parts], np.float64)
+        size = np.array([sum(map(abs, each)) for each in parts], np.float64)
+        scores += weight * relative(total, turns.group, convention, size)[0]
     counts = turns.tokens() if weighting == "token" else np.ones(len(trajectories))
     scores = whitened(scores, counts, ddof=ddof, epsilon=1e-8, how=whiten)
     return turns.split(scores[turns.trajectory])

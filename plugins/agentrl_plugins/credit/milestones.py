@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, sizes_of
 from agentrl_plugins.credit.turns import FlatTurns, read_turns
 
 
@@ -51,7 +51,8 @@ def milestones(
         raise agentrl.ConfigError(f"gamma = {gamma}: a discount lies between 0 and 1")
     turns = read_turns(trajectories)
     convention = Convention(std, ddof, epsilon)
-    episode, _ = relative(turns.returns, turns.group, Convention(std, ddof, epsilon, lone))
+    alone = Convention(std, ddof, epsilon, lone)
+    episode, _ = relative(turns.returns, turns.group, alone, sizes_of(turns).returns)
     worth, segment = _segments(trajectories, turns, gamma, key)
     codes: dict[object, int] = {}
     segments = np.array([codes.setdefault(each, len(codes)) for each in segment], np.int64)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import group_statistics
+from agentrl_plugins.credit.statistics import group_statistics, sizes_of
 from agentrl_plugins.credit.turns import read_turns
 
 
@@ -40,7 +40,7 @@ def opo(
     turns = read_turns(trajectories, reward_weights)
     returns = turns.returns
     weight = turns.tokens() if length == "tokens" else turns.lengths.astype(np.float64)
-    found = group_statistics(returns, turns.group)
+    found = group_statistics(returns, turns.group, sizes=sizes_of(turns).returns)
     centred = np.where(found.varies[turns.group], returns - found.mean[turns.group], 0.0)
     order = np.lexsort((weight, returns))  # sums that do not depend on the order of trajectories
     group, total = turns.group[order], np.bincount(turns.group, weight)

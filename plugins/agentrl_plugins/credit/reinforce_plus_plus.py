@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, sizes_of
 from agentrl_plugins.credit.turns import read_turns
 from agentrl_plugins.credit.whitening import whitened
 
@@ -47,7 +47,7 @@ def reinforce_plus_plus(
     turns = read_turns(trajectories, reward_weights)
     returns = turns.returns
     if baseline == "group":
-        returns, _ = relative(returns, turns.group, Convention(std=False, lone=lone))
+        returns, _ = relative(returns, turns.group, Convention(std=False, lone=lone), sizes_of(turns).returns)
     counts = turns.tokens() if weighting == "token" else np.ones(len(trajectories))
     scores = whitened(returns, counts, ddof=1, epsilon=epsilon, how="shift")
     return turns.split(scores[turns.trajectory])

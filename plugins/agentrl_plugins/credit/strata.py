@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, sizes_of
 from agentrl_plugins.credit.turns import read_turns
 
 
@@ -53,8 +53,9 @@ def strata(
     codes: dict[object, int] = {}
     kinds = zip(turns.group.tolist(), map(KINDS[by], trajectories), strict=True)
     stratum = np.array([codes.setdefault(kind, len(codes)) for kind in kinds], np.int64)
-    inside, _ = relative(turns.returns, stratum, convention)
-    whole, _ = relative(turns.returns, turns.group, convention)
+    sizes = sizes_of(turns).returns
+    inside, _ = relative(turns.returns, stratum, convention, sizes)
+    whole, _ = relative(turns.returns, turns.group, convention, sizes)
     return turns.split((alpha * inside + (1 - alpha) * whole)[turns.trajectory])
 
 

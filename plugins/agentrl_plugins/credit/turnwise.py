@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 import agentrl
-from agentrl_plugins.credit.statistics import Convention, Lone, relative
+from agentrl_plugins.credit.statistics import Convention, Lone, relative, returns_to_go, sizes_of
 from agentrl_plugins.credit.turns import read_turns
 
 
@@ -52,7 +52,7 @@ def turnwise(
     [[10.0, 10.0, 10.0], [-10.0, -10.0]]
     """
     turns = read_turns(trajectories, reward_weights)
-    values = turns.returns_to_go(gamma) if of == "return" else turns.rewards
+    values, sizes = returns_to_go(turns, gamma) if of == "return" else (turns.rewards, sizes_of(turns).rewards)
     cell, members = turns.same_turn()
     lone = lone or ("raw" if absent == "drop" else "zero")
     if absent == "zero":
@@ -60,7 +60,8 @@ def turnwise(
     else:
         ended, members = cell[:0], np.bincount(cell)
     convention = Convention(baseline == "z", ddof, epsilon, lone)
-    compared, _ = relative(np.append(values, np.zeros(len(ended))), np.append(cell, ended), convention)
+    values, sizes = (np.append(each, np.zeros(len(ended))) for each in (values, sizes))
+    compared, _ = relative(values, np.append(cell, ended), convention, sizes)
     if baseline == "leave_one_out":
         compared *= (members / np.maximum(members - 1, 1))[np.append(cell, ended)]
-    return turns.split(np.where(turns.counted, compared[: len(values)], 0.0))
+    return turns.split(np.where(turns.counted, compared[: len(cell)], 0.0))
