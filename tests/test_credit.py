@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 from agentrl import Completion, ConfigError, DataError, Outcome, Task, Trajectory, Turn
 from agentrl_plugins.credit.gigpo import gigpo
 from agentrl_plugins.credit.grpo import grpo
+from agentrl_plugins.credit.milestones import milestones
+from agentrl_plugins.credit.opo import opo
 from agentrl_plugins.credit.return_to_go import return_to_go
 from agentrl_plugins.credit.rloo import rloo
+from agentrl_plugins.credit.strata import strata
+from agentrl_plugins.credit.turnwise import turnwise
 
 CREDITS: dict[str, Callable] = {
     "grpo": grpo,
@@ -28,6 +32,11 @@ CREDITS: dict[str, Callable] = {
     "gigpo_turn": lambda played: gigpo(played, std=True, statistics="turn", epsilon=0.0),
     "gigpo_similar": lambda played: gigpo(played, similarity=0.5),
     "return_to_go": return_to_go,
+    "turnwise": turnwise,
+    "turnwise_z_drop": lambda played: turnwise(played, baseline="z", absent="drop", lone="zero", epsilon=0.0),
+    "strata": lambda played: strata(played, by="turns", epsilon=0.0),
+    "milestones": milestones,
+    "opo": lambda played: opo(played, length="turns"),
     "return_to_go_turn": lambda played: return_to_go(played, baseline="turn", gamma=0.9),
 }
 PLACES = "".join(map(chr, range(65, 99)))

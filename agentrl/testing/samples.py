@@ -242,5 +242,9 @@ def with_two_speakers(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 
 def _turn(anchor: str, reward: float, random: np.random.Generator) -> Turn:
     ids = random.integers(0, 100, size=2).astype(np.int32)
-    completion = Completion("go", np.zeros(1, np.int32), ids, np.full(2, -1.0, np.float32), None, np.zeros(2, np.int32))
-    return Turn(anchor, completion, "go", reward, anchor)
+    completion = Completion(
+        "go", np.zeros(1, np.int32), ids, np.full(2, -1.0, np.float32), None, np.zeros(2, np.int32),
+        square=np.full(2, 0.25, np.float32),
+    )  # fmt: skip
+    parts = {"goal": reward, "form": 0.0}
+    return Turn(anchor, completion, "go", reward, anchor, parts, columns={"value": 0.1 * len(anchor)})

@@ -69,14 +69,8 @@ def _mean_of_starts(turns: FlatTurns, later: agentrl.Floats) -> agentrl.Floats:
 
 
 def _mean_at_turn(turns: FlatTurns, later: agentrl.Floats) -> agentrl.Floats:
-    """[N]; 0 for turns that do not count. A branch is there from its first own turn on."""
-    starts, counted, index = turns.ends - turns.lengths, turns.counted, turns.acts_before
-    span = turns.lengths.max(initial=0) + 1
-    begins = np.sort(turns.group * span + index[np.minimum(starts + turns.inherited, turns.ends - 1)])
-    group = turns.group[turns.trajectory] * span
-    members = np.searchsorted(begins, group + index, "right") - np.searchsorted(begins, group, "left")
-    _, cell = np.unique((group + index)[counted], return_inverse=True)
-    going = group_statistics(later[counted], cell)
-    mean = np.zeros(len(later))
-    mean[counted] = going.mean[cell] * (going.count[cell] / members[counted])  # exact where nobody has ended: share 1
-    return mean
+    """[N]; 0 for turns that do not count."""
+    cell, members = turns.same_turn()
+    going = group_statistics(later, cell)
+    mean: agentrl.Floats = (going.mean * (going.count / members))[cell]  # exact where nobody has ended: share 1
+    return np.where(turns.counted, mean, 0.0)

@@ -31,9 +31,14 @@ class FlatTurns:
     @property
     def counted(self) -> NDArray[np.bool_]:
         """bool [N], the turns that statistics over turns see: an inherited one counts with its parent, a spoken one never."""
-        counted = np.arange(len(self.turns)) >= (self.ends - self.lengths + self.inherited)[self.trajectory]
+        counted = self.own
         counted[self.spoken] = False
         return counted
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """bool [N], the turns that are not inherited."""
+        return np.arange(len(self.turns)) >= (self.ends - self.lengths + self.inherited)[self.trajectory]
 
     @property
     def acts_before(self) -> Codes:
@@ -44,10 +49,30 @@ class FlatTurns:
         before -= before[self.ends - self.lengths][self.trajectory]
         return before
 
+    def same_turn(self) -> tuple[Codes, Codes]:
+        """int64 [N] and [K]: a code for each (group, turn index), and how many trajectories have begun by then.
+
+        The latter counts those that have ended, and a branch from its first own turn on. A turn that does not count
+        has a code of its own, and is there alone.
+        """
+        starts, counted, index = self.ends - self.lengths, self.counted, self.acts_before
+        span = self.lengths.max(initial=0) + 1
+        begins = np.sort(self.group * span + index[np.minimum(starts + self.inherited, self.ends - 1)])
+        group = self.group[self.trajectory] * span
+        members = np.searchsorted(begins, group + index, "right") - np.searchsorted(begins, group, "left")
+        cell = np.where(counted, group + index, len(self.lengths) * span + np.arange(len(group)))
+        _, first, codes = np.unique(cell, return_index=True, return_inverse=True)
+        return codes, np.where(counted, members, 1)[first]
+
     @property
     def returns(self) -> agentrl.Floats:
         """float64 [B], the undiscounted return of each trajectory."""
         return np.asarray(np.bincount(self.trajectory, self.rewards, len(self.lengths)), np.float64)
+
+    def tokens(self) -> agentrl.Floats:
+        """float64 [B], how many tokens of its own each trajectory was sampled."""
+        own = [len(turn.completion.ids) for turn in self.turns] * self.own
+        return np.bincount(self.trajectory, own, len(self.lengths)).astype(np.float64)
 
     def returns_to_go(self, gamma: float) -> agentrl.Floats:
         """float64 [N], r[t] + gamma * return_to_go[t + 1] inside each trajectory, in O(N); a spoken turn costs no gamma."""
