@@ -91,7 +91,10 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """Let the policy say something before it acts: a summary, a memory. Recorded as a turn of its own and trained."""
+    """Let the policy say something before it acts: a summary, a memory. Recorded as a turn of its own and trained.
+
+    What it says may begin with a thought: `agentrl.after_thought(turn.completion.text).text` leaves that out.
+    """
 
     messages: tuple[Message, ...]
     stop: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ def after_thought(text: str, calls: Calls = lambda text: ()) -> Spoken:
     >>> after_thought("Yes.</think>go").text, after_thought("go").text
     ('go', 'go')
     >>> after_thought("<think>and then").error
-    '<think> is never closed, so nothing was said or done (cut at max_tokens?)'
+    '<think> is never closed, so nothing was said or done (cut at max_tokens, or a stop string?)'
     """
     if _CHANNEL.match(text):
         return _final_channel(text)
@@ -91,4 +91,9 @@ def _final_channel(text: str) -> Spoken:
 
 
 def _cut(text: str, what: str) -> Spoken:
-    return Spoken("", len(text), True, f"{what} is never closed, so nothing was said or done (cut at max_tokens?)")
+    return Spoken(
+        "",
+        len(text),
+        True,
+        f"{what} is never closed, so nothing was said or done (cut at max_tokens, or a stop string?)",
+    )

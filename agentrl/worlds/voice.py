@@ -13,6 +13,7 @@ from agentrl.errors import PluginError, PolicyFault
 from agentrl.parts.faults import in_words, interrupts, short
 from agentrl.parts.playing import Dialogue, Policy
 from agentrl.worlds.stepping import Clock
+from agentrl.worlds.thoughts import OPEN, after_thought
 
 _NUMBERS = itertools.count()
 
@@ -25,7 +26,10 @@ class LoopVoice:
         self._key = f"voice-{next(_NUMBERS)}"
 
     def say(self, messages: Sequence[Message], *, seed: int, timeout_s: float = 60.0) -> str:
-        """What the policy answers; the time is not the world's. Raises PluginError on the loop's own thread."""
+        """What the policy answers after its thought (nothing where that was cut short); the time is not the world's.
+
+        Raises PluginError on the loop's own thread.
+        """
         loop = self._clock.loop
         if loop is None or threading.get_ident() == self._clock.loop_thread:
             raise PluginError("a world with a Voice must be stepped in a thread; do not call it from a coroutine")
@@ -55,4 +59,6 @@ class LoopVoice:
         seconds = round(time.perf_counter() - started, 6)
         for name, value in (("user_calls", 1), ("user_tokens", len(completion.ids)), ("user_seconds", seconds)):
             self._clock.asked[name] = self._clock.asked.get(name, 0) + value
-        return completion.text
+        opened = OPEN if getattr(codec, "opens_thought", False) and len(completion.prompt_ids) else ""
+        spoken = after_thought(opened + completion.text)
+        return spoken.text.lstrip() if spoken.thought else completion.text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import agentrl
-from agentrl import AGENT, ConfigError, ContextOverflow, Message, Session, Speak, Turn, messages_of
+from agentrl import AGENT, ConfigError, ContextOverflow, Message, Session, Speak, Turn, after_thought, messages_of
 
 Count = Callable[[Sequence[Message]], int]
 
@@ -51,7 +51,7 @@ class SummarySession(Session):
     def view(self, turns: Sequence[Turn], observation: str) -> tuple[Message, ...] | Speak:
         since = max((i for i, turn in enumerate(turns, 1) if turn.kind == "speak"), default=0)
         past, rules = turns[since:], self._rules
-        before = f"{turns[0].observation}\n\n{turns[since - 1].completion.text}\n\n" if since else ""
+        before = f"{turns[0].observation}\n\n{_summary(turns[since - 1])}\n\n" if since else ""
         shown = self._shown(before, past, observation)
         if self._count(shown) <= rules.budget * (rules.share if past else 1.0):
             return shown
@@ -64,3 +64,8 @@ class SummarySession(Session):
     def _shown(self, before: str, turns: Sequence[Turn], observation: str) -> tuple[Message, ...]:
         first, *others = messages_of(turns, observation)
         return (*self._head, Message("user", before + first.content), *others)
+
+
+def _summary(turn: Turn) -> str:
+    """What was written, without the thought before it."""
+    return after_thought(turn.completion.text).text

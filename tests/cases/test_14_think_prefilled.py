@@ -127,3 +127,19 @@ def test_a_thought_that_a_service_gives_apart_is_the_thought_before_the_action(t
     run = run_of(tmp_path, template, dialect={"name": "tags"}, evaluation={"split": "valid", "tasks": 1}, stages=[])
     result = agentrl.evaluate(run, host=agentrl.default_host().with_plugins({"lamps": lamps}), parts={"policy": Serves})
     assert [turn.action for turn in result.trajectories[0].turns][:2] == ["0", "0"]
+
+
+@pytest.mark.parametrize(("said", "heard"), [("one, or\n</think>\n\ntwo", "two"), ("one, or", "")])
+def test_a_world_that_asks_a_policy_hears_no_thought(said: str, heard: str, tmp_path: Path) -> None:
+    class Asks(lamps.Lamps):
+        def __init__(self, user: agentrl.Voice) -> None:
+            self.user = user
+
+        def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, object]]:
+            _, *others = super().step(action)
+            return f"heard: {self.user.say((agentrl.Message('user', 'Which?'),), seed=1)}", *others
+
+    run = run_of(tmp_path, evaluation={"split": "valid", "tasks": 1}, stages=[])
+    says = type("Says", (Says,), {"text": said})
+    result = agentrl.evaluate(run, parts={"policy": says, "environment": Asks})
+    assert result.trajectories[0].turns[1].observation == f"heard: {heard}"
