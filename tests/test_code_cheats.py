@@ -179,6 +179,8 @@ def test_a_test_compares_with_its_own_functions() -> None:
     tests = mbpp(record, shown=0).hidden
     assert naive(cheat, record["test_list"][0])  # type: ignore[index]
     assert (passed(cheat, *tests), passed(GOLD, *tests)) == ([False], [True])
+    record["code"] = f"import not_there\n{record['code']}"
+    assert passed(GOLD, *mbpp(record, shown=0).hidden) == [True], "what the tests do not use is not theirs"
     math = Script("assert math.isclose(third(1), 1 / 3)", "no import")
     assert passed(f"class math:\n    isclose = lambda *_: True\n{cheat}", math) == [False]
 

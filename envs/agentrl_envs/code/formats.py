@@ -40,9 +40,10 @@ def mbpp(record: Mapping[str, Any], shown: int) -> Problem:
     """Austin et al. 2021, the full and the sanitised form. The first `shown` tests are public; all of them count."""
     code, lines = record.get("code", "").replace("\r\n", "\n"), list(record["test_list"])
     own = record.get("test_setup_code") or "\n".join(record.get("test_imports") or ())
-    setup = "\n".join([*_imports(code), own])  # tests count on what the solution imports
-    entry = _called(lines, code)
     every = [*lines, *(record.get("challenge_test_list") or ())]
+    used = _names("\n".join(map(str.strip, every)))
+    setup = f"{_imports(code, used)}\n{own}"  # tests may count on what the solution imports
+    entry = _called(lines, code)
     tests = [_assertion(line, entry, setup, number) for number, line in enumerate(every, 1)]
     statement = record.get("text") or record["prompt"]
     return Problem(
@@ -52,7 +53,7 @@ def mbpp(record: Mapping[str, Any], shown: int) -> Problem:
         public=tuple(tests[:shown]),
         hidden=tuple(tests),
         gold=code,
-        preamble="\n".join(_imports(own)),
+        preamble=_imports(own, None),
     )
 
 
@@ -141,8 +142,17 @@ def _assertion(line: str, entry: str, setup: str, number: int) -> Test:
     return call or Script(f"{setup}\n{line.strip()}\n", f"test {number}")
 
 
-def _imports(code: str) -> list[str]:
-    return [ast.unparse(node) for node in ast.parse(code).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+def _imports(code: str, used: set[str] | None) -> str:
+    """The imports of some code; with `used`, those that bind one of these names."""
+    imports = [node for node in ast.parse(code).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    bound = [{(alias.asname or alias.name).partition(".")[0] for alias in node.names} for node in imports]
+    return "\n".join(
+        ast.unparse(node) for node, names in zip(imports, bound, strict=True) if used is None or names & used
+    )
+
+
+def _names(code: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
 
 
 def _called(lines: Sequence[str], code: str) -> str:
