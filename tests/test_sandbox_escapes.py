@@ -13,7 +13,7 @@ from agentrl_sandboxes.checks.attempts import Attempt, Target
 from agentrl_sandboxes.checks.canaries import Canaries
 from agentrl_sandboxes.checks.kit import ATTEMPTS, check_provider, reason_stated, succeeds_unprotected
 from agentrl_sandboxes.checks.naive import Naive
-from agentrl_sandboxes.supervised.channels import NAMELESS, open_channels
+from agentrl_sandboxes.supervised.channels import NAMELESS, NAMESPACES, open_channels
 
 KINDS = {
     "read host files", "see host processes", "reach any network", "ptrace", "mount", "new user namespaces", "io_uring",
@@ -76,11 +76,11 @@ def test_a_sandbox_that_holds_nothing_fails_the_kit_unless_it_says_so() -> None:
 
 
 def test_every_channel_that_a_grade_may_name_has_attempts_and_is_in_the_documentation() -> None:
-    channels = open_channels("default", own_devices=False, own_namespaces=False, runs_apart=False)
+    channels = open_channels("default", own_devices=False, runs_apart=False)
     assert {attempt.channel for attempt in ATTEMPTS} == {"", *channels}
     page = (ROOT / "docs/sandboxes.md").read_text(encoding="utf-8")
     assert [channel for channel in channels if f"| {channel} |" not in page] == []
-    assert len(open_channels("strict", own_devices=True, own_namespaces=True, runs_apart=True)) == 1
+    assert len(open_channels("strict", own_devices=True, runs_apart=True)) == 1
 
 
 @needs_bubblewrap
@@ -89,6 +89,6 @@ def test_the_strict_profile_closes_what_locks_leave_open(canaries: Canaries) -> 
         def sandbox(self, **limits: float) -> Sandbox:
             return self.provider.create(SandboxSpec(profile="strict"))
 
-    for attempt in [each for each in ATTEMPTS if each.channel == NAMELESS]:
+    for attempt in [each for each in ATTEMPTS if each.channel in (NAMELESS, NAMESPACES)]:
         assert attempt.run(Target(provider(), canaries)), "it is closed by default too: say so"
         assert not attempt.run(Strict(provider(), canaries))

@@ -19,7 +19,7 @@ import pytest
 from sandbox_support import needs_bubblewrap, worker_env
 
 from agentrl import ConfigError, DataError, SandboxFault, SandboxLimits, SandboxSpec
-from agentrl_sandboxes.checks import escapes_results
+from agentrl_sandboxes.checks import escapes_later_runs, escapes_meeting, escapes_results
 from agentrl_sandboxes.checks.kit import CHECKS, check_provider
 from agentrl_sandboxes.pool.messages import pack_message, unpack_message
 from agentrl_sandboxes.pool.permits import Busy, Permits
@@ -118,7 +118,8 @@ def test_a_pool_keeps_the_contract(check: str, pool: Pool) -> None:
 
 @needs_bubblewrap
 def test_what_comes_out_of_a_pool_cannot_be_faked_either(pool: Pool) -> None:
-    report = check_provider(pool, attempts=escapes_results.ATTEMPTS, contract=False)
+    attempts = [*escapes_results.ATTEMPTS, *escapes_meeting.ATTEMPTS, *escapes_later_runs.ATTEMPTS]
+    report = check_provider(pool, attempts=attempts, contract=False)
     assert report.passed, [result for result in report.results if result.verdict == "failed"]
 
 

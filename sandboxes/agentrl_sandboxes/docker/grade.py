@@ -34,12 +34,7 @@ def measure(sandbox: DockerSandbox, daemon: Daemon) -> dict[str, object]:
         "limits": _limits(sandbox.container.facts, server, config),
         "files": "file systems in memory",
         "system": "read-only" if config["ReadonlyRootfs"] else "writable",
-        "channels": open_channels(
-            sandbox.spec.profile,
-            own_devices=False,
-            own_namespaces=False,
-            runs_apart=sandbox.container.facts["apart"],
-        ),
+        "channels": open_channels(sandbox.spec.profile, own_devices=False, runs_apart=sandbox.container.facts["apart"]),
         "cgroup": f"v{server.get('CgroupVersion', '1')}, {server.get('CgroupDriver')}",
         "docker": version.get("Version"),
         "runtime": config.get("Runtime"),

@@ -73,8 +73,6 @@ def _enter(confinement: Confinement) -> int:
     for name in ("mnt", "net", "ipc", "uts", "cgroup"):
         kernel.setns(confinement.namespaces[name])
     kernel.unshare(kernel.NEWNS)  # what is mounted from here on is seen by this supervisor's programs only
-    with contextlib.suppress(OSError):  # kernels before 5.6; a file of the namespace is one that sandboxes would share
-        kernel.unshare(kernel.NEWTIME)
     kernel.make_private()
     if confinement.devices:
         kernel.mount("devpts", "/dev/pts", "devpts", kernel.NOSUID | kernel.NOEXEC, rootfs.TERMINALS)

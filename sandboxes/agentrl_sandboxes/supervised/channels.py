@@ -10,12 +10,12 @@ PAGES = "futexes on pages of the system's files"
 LATER_RUNS = "programs of one sandbox that run at the same time"
 
 
-def open_channels(profile: str, *, own_devices: bool, own_namespaces: bool, runs_apart: bool) -> list[str]:
+def open_channels(profile: str, *, own_devices: bool, runs_apart: bool) -> list[str]:
     """Those that are open; the profile "strict" has no locks and no watches. Futexes on shared pages cannot be forbidden."""
     locks = profile != "strict"
     channels = {
         DEVICES: locks and not own_devices,
-        NAMESPACES: locks and not own_namespaces,
+        NAMESPACES: locks,
         NAMELESS: locks,
         TERMINALS: not own_devices,
         PAGES: True,

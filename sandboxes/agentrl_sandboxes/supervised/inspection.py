@@ -15,7 +15,6 @@ names = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 print(json.dumps({
     "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in names},
     "status": {name: status[name].strip() for name in ("Uid", "CapEff", "NoNewPrivs", "Seccomp")},
-    "time": os.readlink("/proc/self/ns/time") if os.path.exists("/proc/self/ns/time") else "",
     "interfaces": sorted(line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line),
 }))
 """
@@ -31,17 +30,11 @@ class Inspection:
     filtered: bool  # whether a seccomp filter is in force
     uid: int
     interfaces: list[str]  # of the network
-    time: str  # namespace of clocks
 
     @property
     def own_namespaces(self) -> list[str]:
         """Kinds of namespaces that are not this process's own."""
         return sorted(name for name, link in self.namespaces.items() if link != os.readlink(f"/proc/self/ns/{name}"))
-
-    @property
-    def own_clocks(self) -> bool:
-        """Whether there is a namespace of clocks that is not this process's own; old kernels have none to share."""
-        return not self.time or self.time != os.readlink("/proc/self/ns/time")
 
     @property
     def network(self) -> str:
@@ -63,5 +56,4 @@ def inspect_inside(sandbox: Sandbox) -> Inspection:
         filtered=status["Seccomp"] == "2",
         uid=int(status["Uid"].split()[0]),
         interfaces=facts["interfaces"],
-        time=facts["time"],
     )
