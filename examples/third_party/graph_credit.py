@@ -98,7 +98,7 @@ def leaving_the_same_node(walked: Iterable[Move]) -> Iterable[Sequence[Move]]:
 
 
 def z(values: Sequence[float]) -> Floats:
-    """float64 [N], standardised; exactly 0 where nothing varies."""
+    """float64 [N], standardised; exactly 0 where nothing varies, but for the rounding of sums."""
     x = np.array(values, np.float64)
-    varies = np.ptp(x) > 1e-12 * np.abs(x).max()
+    varies = np.ptp(x) > max(1e-12 * np.abs(x).max(), 1e-15)
     return (x - x.mean()) / (x.std(ddof=1) + 1e-6) if varies else np.zeros(len(x))
