@@ -190,6 +190,16 @@ def test_a_damaged_model_is_not_evaluated(finished: Path, tmp_path: Path, caplog
         agentrl.evaluate(folder, host=host())
 
 
+def test_an_evaluation_with_other_scores_is_seen(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "lamps")
+    path = folder / "evaluations/000004/evaluation.json"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace('"tasks": 3', '"tasks": 4', 1), "utf-8")
+    assert path.read_text("utf-8") != text
+    with pytest.raises(AgentRLError, match="evaluation.json is damaged: .*delete it, and --resume plays it again"):
+        agentrl.resume(folder, host=host())
+
+
 def test_a_run_whose_manifest_is_lost_goes_on(stopped: Path, finished: Path, tmp_path: Path, caplog: Any) -> None:
     folder = shutil.copytree(stopped, tmp_path / "lamps")
     (folder / "manifest.json").unlink()

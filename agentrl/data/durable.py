@@ -59,8 +59,8 @@ def keep_checksums(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(json.dumps(files, indent=1), encoding="utf-8")
 
 
-def folder_damage(folder: Path) -> str:
-    """`damage` by the folder's own checksums; folders of earlier versions have none, and pass."""
+def folder_damage(folder: Path, *, only: str = "") -> str:
+    """`damage` by the folder's own checksums, of `only` one file if that is given; folders of earlier versions pass."""
     path = folder / CHECKSUMS
     if not path.exists():
         return ""
@@ -68,7 +68,7 @@ def folder_damage(folder: Path) -> str:
         files = {name: Fingerprint(**value) for name, value in json.loads(path.read_bytes()).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         return f"{path} is damaged: {error}"
-    return damage(folder, files)
+    return damage(folder, {name: then for name, then in files.items() if only in ("", name)})
 
 
 def sync_tree(folder: Path) -> None:

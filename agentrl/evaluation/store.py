@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agentrl.data.columns import Column
+from agentrl.data.durable import folder_damage
 from agentrl.data.jsontext import to_json
 from agentrl.data.record import Run
 from agentrl.data.table import write_trajectories
@@ -33,6 +34,8 @@ def read_evaluation(run: Run, update: int, name: str = FINAL) -> Evaluation | No
     for path in (place / FILE, place.with_suffix(".json")):  # the second form is that of earlier versions
         if path.exists():
             try:
+                if problem := folder_damage(path.parent, only=FILE):
+                    raise DataError(problem)
                 return Evaluation.from_json(path.read_bytes())
             except (DataError, OSError) as error:
                 raise DataError(f"{path} is damaged: {error}; delete it, and --resume plays it again") from error
