@@ -33,8 +33,8 @@ class Corridor(Exact[int], agentrl.TextWorld):
     """Walk to the end of a corridor that the observation names; doors on the way lead back to where you began.
 
     Settings: `length` cells (at least 4), `doors` of them with a door, at most `max_turns` turns, `reward` at the exit.
-    There are at most 4 · `length` observations, each of them the true state as far as acting goes; `exact_values` has
-    the values of any policy that acts on them. Raises ConfigError for a corridor too short for its doors.
+    Half of the tasks are solved by walking one way whatever is seen. There are at most 4 · `length` observations, each
+    of them the true state as far as acting goes; `exact_values` has the values of any policy that acts on them. Raises ConfigError for a corridor too short for its doors.
     """
 
     instructions = "Walk to the exit of the corridor. Commands: left, right, wait, open door."

@@ -24,7 +24,8 @@ class BFCL(agentrl.ToolEnvironment):
     in the benchmark's own runner, calls in turns that want none do not count; `info["irrelevant_calls"]` says whether
     there were any. More than `max_steps` actions in one turn end the episode. `info["milestones"]`: `call T.N` for the
     N-th gold call of turn T once it is made, `turn T` for a turn that ended well; `info["hidden"]` of the reset has the
-    `gold_calls` of each turn.
+    `gold_calls` of each turn. The categories are variants of the same 200 tasks: whoever trains on some evaluates on
+    other numbers, not on another category.
 
     Deviations: arguments go by name (JSON), text is never evaluated, and arithmetic with exponents or precisions over
     10,000, or with numbers given as text, is refused instead of started.

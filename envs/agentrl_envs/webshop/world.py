@@ -28,7 +28,8 @@ class WebShop(agentrl.TextWorld):
     """Find and buy the product an instruction asks for, in a shop of pages, as in WebShop (Yao et al. 2022).
 
     Actions are `search[words]` and `click[something on the page]`. The only reward comes with `click[buy now]`: the
-    share of wanted attributes, options and price that the purchase meets, times how well its type fits (0 to 1).
+    share of wanted attributes, options and price that the purchase meets, times how well its type fits (0 to 1). So the
+    same purchase in every task earns a tenth in the mean, a quarter in the tiny shop; it solves under 3 % of the tasks.
 
     Settings. `mode`: "faithful" reproduces the original with its faults; "fixed" repairs three of them: the text page
     says which options are chosen, hidden prices and price caps depend on each product alone and not on the order of
