@@ -47,14 +47,13 @@ def pretrained(
     from agentrl_plugins.models.memory import out_of_memory
     from agentrl_plugins.models.template_codec import FILE, TemplateCodec
 
-    path = str(path)  # a run file's path is one in full, if it is a folder here
     if device == "cuda" and not torch.cuda.is_available():
         raise agentrl.ConfigError(
             "model 'pretrained': device = 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'"
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    folder = _check(path)
+    folder = _check(path := str(path))  # a run file's path is one in full, if it is a folder here
     local = folder or not _on_hub(path)  # without the hub only its cache can help; the library would retry for long
     adapter = folder and (Path(path) / "adapter_config.json").is_file()
     if adapter and lora_rank:
