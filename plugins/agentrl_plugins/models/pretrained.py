@@ -22,9 +22,7 @@ def pretrained(
     seed: Seed,
     saved: SavedCodec,
     *,
-    path: Annotated[
-        Path | str, "model folder, also one that a run wrote, or a LoRA adapter; else a Hugging Face hub id"
-    ],
+    path: Annotated[Path | str, "model folder, also one that a run wrote, or a LoRA adapter; else a hub id"],
     dtype: Annotated[Literal["float32", "bfloat16"], "type of the weights"] = "float32",
     device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where torch sees one"] = "auto",
     lora_rank: Annotated[int, "rank of a fresh LoRA adapter, which alone is trained and saved; 0: all weights"] = 0,
