@@ -34,9 +34,10 @@ def read_evaluation(run: Run, update: int, name: str = FINAL) -> Evaluation | No
     for path in (place / FILE, place.with_suffix(".json")):  # the second form is that of earlier versions
         if path.exists():
             try:
+                evaluation = Evaluation.from_json(path.read_bytes())
                 if problem := folder_damage(path.parent, only=FILE):
                     raise DataError(problem)
-                return Evaluation.from_json(path.read_bytes())
+                return evaluation
             except (DataError, OSError) as error:
                 raise DataError(f"{path} is damaged: {error}; delete it, and --resume plays it again") from error
     return None

@@ -21,9 +21,7 @@ def pretrained(
     seed: Seed,
     saved: SavedCodec,
     *,
-    path: Annotated[
-        Path | str, "model folder, also one that a run wrote, or a LoRA adapter; else a Hugging Face hub id"
-    ],
+    path: Annotated[Path | str, "model folder, also one that a run wrote, or a LoRA adapter; else a hub id"],
     dtype: Annotated[Literal["float32", "bfloat16"], "type of the weights"] = "float32",
     device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where torch sees one"] = "auto",
     lora_rank: Annotated[int, "rank of a fresh LoRA adapter, which alone is trained and saved; 0: all weights"] = 0,
@@ -46,13 +44,13 @@ def pretrained(
     from agentrl_plugins.models.memory import out_of_memory
     from agentrl_plugins.models.template_codec import FILE, TemplateCodec
 
-    path = str(path)  # a run file's path is one in full, if it is a folder here
     if device == "cuda" and not torch.cuda.is_available():
         raise agentrl.ConfigError(
             "model 'pretrained': device = 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'"
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = str(path)  # a run file's path is one in full, if it is a folder here
     folder = model_folder(path)
     if lora_rank and _is_adapter(folder):
         raise agentrl.ConfigError(f"{path} already is a LoRA adapter; omit lora_rank, or give the path of its base")
