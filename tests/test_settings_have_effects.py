@@ -160,7 +160,7 @@ def staged(**more: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_a_key_that_nothing_uses_is_refused_before_a_run_begins(tables: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        runs.planned(tables, (), HOST)
+        runs.planned(tables, host=HOST)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_key_that_nothing_uses_is_refused_before_a_run_begins(tables: dict[str
     ],
 )
 def test_what_is_used_at_all_is_taken(tables: dict[str, Any]) -> None:
-    assert runs.planned(tables, (), HOST)
+    assert runs.planned(tables, host=HOST)
 
 
 def test_a_run_that_has_begun_with_such_a_key_goes_on(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from differences import first_difference
-from strangers import FOLDER, TINY, host, metrics_of, played, plugin, train
+from strangers import FOLDER, PLUGINS, TINY, host, metrics_of, played, plugin, train
 
 import agentrl
 from agentrl import Completion, ConfigError, DataError, Outcome, Scene, Task, Trajectory, Turn, training_rows
@@ -199,13 +199,14 @@ def test_stages_that_repeat_and_alternate_train_two_models(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("update", [1, 2, 4])
 def test_a_run_of_two_models_goes_on_exactly(update: int, alternated: Run, tmp_path: Path) -> None:
-    class Dies(Silent):
-        def log(self, at: int, metrics: Mapping[str, float]) -> None:
-            if at == update:
+    class Dies:
+        def on_update(self, update: int, metrics: dict[str, float]) -> None:
+            if update == last:
                 raise KeyboardInterrupt
 
+    last, plugins = update, {name: plugin(name) for name in PLUGINS}
     with pytest.raises(KeyboardInterrupt):
-        train(alternating(tmp_path), logger=Dies)
+        agentrl.train(alternating(tmp_path), host=agentrl.Host({**plugins, "dies": Dies()}), parts={"logger": Silent})
     run = Run.open(tmp_path / "haggle")
     assert len(run.commits()) == update + 1
     agentrl.resume(run.folder, host=host(), parts={"logger": Silent})

@@ -251,8 +251,8 @@ def hearsay(runs: Path, name: str, stage: Mapping[str, Any], *, parts: Mapping[s
     tables = {
         "name": name, "seed": 0, "runs": str(runs), "environment": "hearsay", "checkpoint_every": 99,
         "context": {"name": "full", "system": False}, "model": {**TINY, **size},
-        "policy": {"name": "transformers", "max_tokens": 4, "workers": 1}, "credit": "rloo", "loss": "ppo",
-        "trainer": {"name": "packed", "workers": 1, "learning_rate": 3e-3}, **changes, "stages": [stage],
+        "policy": {"name": "transformers", "max_tokens": 4, "workers": 1}, "credit": "rloo",
+        "trainer": {"name": "packed", "workers": 1, "learning_rate": 3e-3}, **changes, "stages": [{"loss": "ppo"} | dict(stage)],
     }  # fmt: skip
     return train(tables, environment=Hearsay, **parts)
 

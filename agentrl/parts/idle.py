@@ -77,7 +77,8 @@ def _of_evaluation(config: RunFile) -> Iterator[str]:
 
 
 def _tables(tables: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
-    return tables.get("stages", ())  # type: ignore[return-value]
+    stages = tables.get("stages")
+    return stages if isinstance(stages, list) else ()
 
 
 def _names_its_own(table: Mapping[str, object], key: str) -> bool:

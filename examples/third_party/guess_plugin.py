@@ -30,7 +30,7 @@ class Guess(agentrl.TextWorld):
         return self.scene_of(f"Guess a number from 1 to {self.top}.")
 
     def act(self, action):
-        if not action.isdecimal():
+        if not action.isdecimal() or len(action) > 9:
             return self.scene_of("Please say a number.", invalid="no number")
         guess, found = int(action), int(action) == self.number
         if guess < self.number:

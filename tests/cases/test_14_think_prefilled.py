@@ -70,7 +70,7 @@ def run_of(tmp_path: Path, template: str = THINK, **changes: Any) -> dict[str, A
         "model": {"name": "pretrained", "path": str(folder), "device": "cpu"},
         "environment": {"name": "lamps"},
         "context": {"name": "window", "last": 2},
-        "evaluation": {"split": "valid", "tasks": 2, "during_tasks": 2},
+        "evaluation": {"split": "valid", "tasks": 2},
         "stages": [
             {
                 "name": "clone",

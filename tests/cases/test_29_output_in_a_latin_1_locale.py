@@ -44,6 +44,9 @@ COMMANDS: list[tuple[list[str], int]] = [
     (["eval", "runs/lamps"], 0),
     (["train", "run.toml", "credit=gigpö"], 2),
     (["train", "r…n.toml"], 2),
+    (["examples"], 0),
+    (["examples", "show", "corridör"], 2),
+    (["examples", "copy", "corridör", "to"], 2),
     (["sandbox", "reap"], 0),
     (["sandbox", "check", "nö"], 2),
     (["sandbox", "run", "--in", "nö", "--", "true"], 2),
@@ -111,5 +114,5 @@ def test_no_command_is_left_out() -> None:
             found |= names(command, here) if isinstance(command, click.Group) else {here}
         return found
 
-    tried = {tuple(arguments[: 2 if arguments[0] == "sandbox" else 1]) for arguments, _ in COMMANDS}
+    tried = {tuple(arguments[: 2 if arguments[0] in ("sandbox", "examples") else 1]) for arguments, _ in COMMANDS}
     assert names(main) <= tried

@@ -19,7 +19,7 @@ RULES = """You work at the desk of a library. Help the visitor by calling tools 
 8. Complaints, sales and events are not for the desk: hand them over with that reason, and tell the visitor.
 9. What these rules do not allow you cannot do: say so, and change nothing. Do only what was asked."""
 
-FIRST_RULE = RULES.splitlines()[1]
+FIRST_RULE = RULES.split("\n")[1]
 
 TINY_RULES = """You work at the desk of a library. Find the visitor by card number. Renew a loan only if it has been renewed fewer than 2 times; else take the copy back."""
 

@@ -72,7 +72,7 @@ class LibraryDesk(Desk):
         return super().act(action)
 
     def scored(self, scene: Scene) -> Scene:
-        self._texts += [line for line in scene.observation.splitlines() if not line.startswith(_ERROR)]
+        self._texts += [line for line in scene.observation.split("\n") if not line.startswith(_ERROR)]
         return self._shown(super().scored(scene)).replace(feedback=" ".join(self._broken))
 
     def call(self, call: ToolCall) -> object:

@@ -213,5 +213,5 @@ def _special(config: PreTrainedConfig) -> Iterator[int]:
 
 def _words(error: Exception) -> str:
     """The first line of what was raised; of a type that is not ours its name too."""
-    first = (str(error).strip().splitlines() or [""])[0]
+    first = str(error).strip().partition("\n")[0]
     return first if isinstance(error, ConfigError) else f"{type(error).__name__}: {first}"

@@ -89,7 +89,7 @@ def _loaded(path: str, folder: Path | None, dtype: str) -> tuple[Any, Any]:
     except agentrl.ConfigError:
         raise
     except Exception as error:  # the hub library and safetensors raise types of their own; a person needs one sentence
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        first = str(error).strip().partition("\n")[0]
         raise agentrl.ConfigError(
             f"model 'pretrained': {path!r} cannot be loaded ({type(error).__name__}: {first}). "
             + ("Is the folder complete?" if folder else "There is no such folder here, and the hub did not give it.")

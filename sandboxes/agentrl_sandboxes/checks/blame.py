@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from agentrl import CheckFailed, DataError, Sandbox, SandboxFault, SandboxLimits, SandboxProvider, SandboxSpec, require
 from agentrl_sandboxes.checks.common import Check, need_limits, sandbox_with, small_sandbox, text_of
@@ -47,17 +48,17 @@ def text_that_is_none_is_data(provider: SandboxProvider) -> None:
     with small_sandbox(provider) as sandbox:
         for text in ("\ud800", "\udcff", "a\0b"):
             for run in (sandbox.python, sandbox.exec, lambda text: sandbox.exec(["echo", text])):
-                _data(lambda run=run, text=text: run(text), f"it was given {text!r}")  # type: ignore[misc]
-            _data(lambda text=text: sandbox.put(text, b""), f"a file was named {text!r}")  # type: ignore[misc]
-            _data(lambda text=text: sandbox.get_tree(text), f"a file named {text!r} was asked for")  # type: ignore[misc]
+                _data(partial(run, text), f"it was given {text!r}")
+            _data(partial(sandbox.put, text, b""), f"a file was named {text!r}")
+            _data(partial(sandbox.get_tree, text), f"a file named {text!r} was asked for")
         require(text_of(sandbox.exec("echo on")) == "on\n", "it cannot be used afterwards")
 
 
 def more_than_a_program_can_be_given_is_data(provider: SandboxProvider) -> None:
     with small_sandbox(provider) as sandbox:
         for argv in (["echo", "x" * 3 * 2**20], ["echo", *["x" * 1000] * 20_000]):
-            result = _data(lambda argv=argv: sandbox.exec(argv), "it was given too many arguments")  # type: ignore[misc]
-            require(result is None or not result.ok, f"seen: {result}")  # type: ignore[attr-defined]
+            result = _data(partial(sandbox.exec, argv), "it was given too many arguments")
+            require(result is None or not getattr(result, "ok", True), f"seen: {result}")
         _data(lambda: sandbox.python("#" * 20 * 2**20), "it was given 20 MiB of code")
         _data(lambda: sandbox.exec("true", env={"A": "x" * 3 * 2**20}), "it was given a variable of 3 MiB")
         require(text_of(sandbox.exec("echo on")) == "on\n", "it cannot be used afterwards")
@@ -70,7 +71,7 @@ def odd_text_in_a_session_is_data(provider: SandboxProvider) -> None:
                 continue
             with sandbox.session(kind) as session:
                 for code in ("\ud800", "\udcff", "a\0b", "#" * 20 * 2**20):
-                    _data(lambda code=code: session.run(code), f"a session was given {code[:3]!r}…")  # type: ignore[misc]
+                    _data(partial(session.run, code), f"a session was given {code[:3]!r}…")
                 require(text_of(session.run("print(5)" if kind == "python" else "echo 5")) == "5\n", "it cannot go on")
 
 

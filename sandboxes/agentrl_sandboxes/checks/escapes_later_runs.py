@@ -40,7 +40,7 @@ _HONEST = [
 
 
 def _attack(name: str, attack: str, got_out: Callable[[ExecResult, Sandbox], bool]) -> Attempt:
-    body = "".join(f"    {line}\n" for line in attack.strip().splitlines())
+    body = "".join(f"    {line}\n" for line in attack.strip().split("\n"))
 
     def run(target: Target) -> bool:
         sandbox, env = target.sandbox(), target.canaries.env
