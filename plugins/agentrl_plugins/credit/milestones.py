@@ -69,7 +69,8 @@ def _segments(
         start, reached = len(segment), frozenset[str]()
         closes: list[int] = []
         for position, turn in enumerate(trajectory.turns, start):
-            now = reached.union(turn.info.get("milestones", ()))  # type: ignore[arg-type]  # checked by the world's kit
+            names = turn.info.get("milestones")
+            now = reached.union(names) if isinstance(names, (list, tuple)) else reached
             same = len(reached) if key == "count" else reached
             segment.append((group, same) if counted[position] else position)
             if len(now) > len(reached):
