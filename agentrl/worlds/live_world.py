@@ -32,17 +32,14 @@ class LiveWorld:
         self.seconds = 0.0
         self._thread = world if isinstance(world, ThreadedWorld) else None
         self._limit_s = step_timeout_s
+        self.has_tools = hasattr(type(self.bare), "tool_schemas") or "tool_schemas" in vars(self.bare)
+        """Whether it may offer tools, others after each action too."""
 
     async def reset(self, task: Task) -> tuple[str, Info, Info]:
         """Observation, info, and what is hidden."""
         options = task.options if hasattr(self.bare, "pick_task") else None
         result = await self.call(lambda: self.env.reset(seed=task.seed, options=options))
         return self._read(checked_reset, result)
-
-    @property
-    def has_tools(self) -> bool:
-        """Whether it may offer tools, others after each action too."""
-        return hasattr(type(self.bare), "tool_schemas") or "tool_schemas" in vars(self.bare)
 
     def words(self) -> tuple[str, tuple[Tool, ...]]:
         """The world's instructions and the tools that it offers now."""

@@ -42,6 +42,8 @@ def after_thought(text: str, calls: Calls = lambda text: ()) -> Spoken:
     >>> after_thought("<think>and then").error
     '<think> is never closed, so nothing was said or done (cut at max_tokens, or a stop string?)'
     """
+    if "<" not in text:  # every mark has one
+        return Spoken(text)
     if _CHANNEL.match(text):
         return _final_channel(text)
     begin = _solid(text, 0)
