@@ -143,6 +143,16 @@ def test_conditional() -> None:
     agree(credit("conditional", weight=0.0)(batch(CALLS)), a=[0.577349] * 3, c=[0.577349] * 2)
 
 
+def test_a_success_without_a_call_is_no_rival_of_those_that_called() -> None:
+    """Centred, weight 1: a calls three times (1/4) and c twice (1/3), so a trails their mean by 1/24."""
+    played = batch(CALLS)
+    idle = replace(played[0], member=9, turns=tuple(replace(turn, info={"success": True}) for turn in played[0].turns))
+    found = credit("conditional", std=False, weight=1.0)([*played, idle])
+    first = 1 / 4  # three of four succeeded
+    assert [each[0] for each in found[:3]] == pytest.approx([first - 1 / 24, -3 / 4, first + 1 / 24])
+    assert found[4] == pytest.approx([first] * 3)
+
+
 def test_token_baseline() -> None:
     chances = {"a": (0.5, 0.8, 0.9), "b": (0.6, 0.4), "c": (0.7, 0.7), "d": (0.5,)}
     squares = {"a": (0.4, 0.7, 0.82), "b": (0.5, 0.3), "c": (0.6, 0.6), "d": (0.5,)}
