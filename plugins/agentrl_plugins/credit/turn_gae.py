@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 
 import agentrl
+from agentrl_plugins.credit.turns import read_turns
 
 
 @agentrl.hookimpl
@@ -34,7 +35,7 @@ def turn_gae(
     so values of observation tokens never enter. After the last turn V is 0 where the world ended the task, else the
     column `final_value` of the trajectory, for a limit is no end. A spoken turn costs no discount and takes the advantage
     of the act that follows. Raises DataError for failed trajectories and for values that nobody wrote: a judge writes
-    them (`agentrl list judges`).
+    them, and none that does comes along yet (`agentrl new judge NAME` begins one).
 
     By hand, gamma 0.5, trace 1: rewards 0, 1 and values 0.25, 0.75 give δ = 0.125, 0.25 and A = 0.125 + 0.125, 0.25:
 
@@ -46,12 +47,9 @@ def turn_gae(
     for name, value in (("gamma", gamma), ("trace", trace)):
         if not 0 <= value <= 1:
             raise agentrl.ConfigError(f"credit 'turn_gae': {name} = {value}; it lies between 0 and 1")
+    read_turns(trajectories)  # refuses what gets no credit
     advantages: agentrl.Advantages = []
     for trajectory in trajectories:
-        if trajectory.outcome.failed:
-            raise agentrl.DataError(
-                f"trajectory {trajectory.id} ended with {trajectory.outcome.value}: it gets no credit"
-            )
         ended = trajectory.outcome is agentrl.Outcome.TERMINATED
         ahead, after = 0.0, 0.0 if ended else _value(trajectory.columns, "final_value", f"trajectory {trajectory.id}")
         found = np.zeros(len(trajectory.turns))
